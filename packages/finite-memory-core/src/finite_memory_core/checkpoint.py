@@ -1,0 +1,94 @@
+"""Checkpoints: a fold's state as JSON, from which a session resumes without its whole transcript.
+
+A checkpoint names the blocks that stand in the window by their place in the transcript; their
+text is read from there again. It is written at every eviction, in the transaction of the message
+that caused it, and so costs what the window costs, never what the transcript costs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .blocks import Block
+from .counting import Calibration
+from .errors import CorruptError
+from .messages import Message, thaw
+from .stats import Totals
+from .stores.base import Counted
+from .window import OpenRound
+
+if TYPE_CHECKING:
+    from .fold import Fold
+
+Reader = Callable[[int, int], Iterator[Counted]]
+"""Reads the messages of a transcript with index in [start, stop)."""
+
+
+def dump(fold: Fold) -> str:
+    """Return the state of `fold` as JSON text."""
+    window = fold.window
+    return json.dumps(
+        {
+            "blocks": [[b.index, len(b.messages), int(b.pinned)] for b in window.blocks],
+            "open": None if window.open is None else [window.open.index, len(window.open.messages)],
+            "summary": fold.summary,
+            "clips": [[i, c.message.to_dict(), c.tokens] for i, c in fold.clips.items()],
+            "tokens_seen": fold.tokens_seen,
+            "totals": fold.totals.to_dict(),
+            "calibration": None if fold.calibration is None else fold.calibration.to_dict(),
+            "tools": [thaw(tool) for tool in fold.tools],
+        },
+        ensure_ascii=False,
+    )
+
+
+def load(fold: Fold, count: int, body: str, read: Reader) -> None:
+    """Make the fresh `fold` what it was when `dump` wrote `body` after `count` messages.
+
+    Raises:
+        CorruptError: the checkpoint does not fit the transcript.
+    """
+    try:
+        state: dict[str, Any] = json.loads(body)
+        fold.count = count
+        fold.summary = state["summary"]
+        fold.clips = {
+            i: Counted(Message.from_dict(message), tokens) for i, message, tokens in state["clips"]
+        }
+        fold.tokens_seen = state["tokens_seen"]
+        fold.totals = Totals(**state["totals"])
+        if fold.calibration is not None and state["calibration"] is not None:
+            fold.calibration = Calibration.from_dict(state["calibration"])
+        blocks = [
+            _block(fold, index, length, bool(pinned), read)
+            for index, length, pinned in state["blocks"]
+        ]
+        opened = None
+        if state["open"] is not None:
+            opened = _open(_block(fold, *state["open"], False, read))
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        raise CorruptError(
+            f"the checkpoint after message {count} of session {fold.session_id!r} cannot be read "
+            f"({type(error).__name__}: {error}); the transcript itself may still be whole"
+        ) from error
+    fold.restore(state["tools"], blocks, opened)
+
+
+def _block(fold: Fold, index: int, length: int, pinned: bool, read: Reader) -> Block:
+    stored = list(read(index, index + length))
+    if len(stored) != length:
+        raise ValueError(f"messages {index} to {index + length} are not all there")
+    shown = [fold.clips.get(index + i, counted) for i, counted in enumerate(stored)]
+    return Block(
+        index, tuple(c.message for c in shown), sum(c.tokens for c in shown), pinned
+    )
+
+
+def _open(block: Block) -> OpenRound:
+    call, *results = block.messages
+    answered = {result.tool_call_id for result in results}
+    pending = frozenset(c.id for c in call.tool_calls if c.id not in answered)
+    pinned = any(message.pinned for message in block.messages)
+    return OpenRound(block.index, block.messages, block.tokens, pending, pinned)

@@ -1,0 +1,100 @@
+"""The context: what the model sees, with the length of its stable prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .eviction import Eviction
+from .messages import Message, thaw
+
+
+class Context:
+    """A bounded view of a conversation, ready for a backend. Immutable.
+
+    Attributes:
+        messages: what the model sees, in order.
+        token_count: what it costs, everything counted (tool schemas too), corrected by reported
+            usage; with `reserve` at most `budget`.
+        stable_tokens: leading tokens that are the same as in the context before this one.
+        stable_messages: leading messages that are.
+        counted_tokens: `token_count` before correction, which is what usage is compared with.
+        budget: the most tokens that it may hold, the reply's `reserve` among them.
+        reserve: tokens kept free for the reply.
+        tools: the tool schemas that are counted in it.
+        query: what was asked for; None where the last user message is the question.
+        question: the last user message, None before there is one.
+    """
+
+    __slots__ = (
+        "_eviction",
+        "budget",
+        "counted_tokens",
+        "messages",
+        "query",
+        "question",
+        "reserve",
+        "stable_messages",
+        "stable_tokens",
+        "token_count",
+        "tools",
+    )
+
+    def __init__(
+        self,
+        messages: tuple[Message, ...],
+        *,
+        token_count: int,
+        counted_tokens: int,
+        stable_tokens: int,
+        stable_messages: int,
+        budget: int,
+        reserve: int,
+        tools: tuple[Mapping[str, Any], ...],
+        query: str | None,
+        question: Message | None,
+        eviction: Eviction | None,
+    ) -> None:
+        self.messages = messages
+        self.token_count = token_count
+        self.counted_tokens = counted_tokens
+        self.stable_tokens = stable_tokens
+        self.stable_messages = stable_messages
+        self.budget = budget
+        self.reserve = reserve
+        self.tools = tools
+        self.query = query
+        self.question = question
+        self._eviction = eviction
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __repr__(self) -> str:
+        return (
+            f"Context({len(self.messages)} messages, {self.token_count} of {self.budget} tokens, "
+            f"{self.stable_tokens} stable)"
+        )
+
+    def explain(self) -> Eviction | None:
+        """Return why blocks left and stayed at the last eviction; None before there was one.
+
+        It has one decision a block, oldest first, and `str()` of it is a readable table.
+        """
+        return self._eviction
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return the messages in the OpenAI chat shape, with only what providers take."""
+        return [message.to_dict(wire=True) for message in self.messages]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values, for logs and ``--json``."""
+        return {
+            "messages": [message.to_dict() for message in self.messages],
+            "tools": [thaw(tool) for tool in self.tools],
+            "token_count": self.token_count,
+            "stable_tokens": self.stable_tokens,
+            "stable_messages": self.stable_messages,
+            "budget": self.budget,
+            "reserve": self.reserve,
+        }

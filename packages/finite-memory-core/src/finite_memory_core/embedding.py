@@ -1,0 +1,50 @@
+"""Embedders: text to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, sqrt
+from typing import Protocol, runtime_checkable
+
+from .errors import FiniteMemoryError
+
+
+class EmbedderError(FiniteMemoryError):
+    """An embedder raised, or returned something that is not one vector a text."""
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns texts into vectors whose cosine says how alike they are."""
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one vector a text, in their order, all of one dimension."""
+        ...
+
+
+def embed(embedder: Embedder, texts: Sequence[str]) -> list[list[float]]:
+    """Return one vector of length 1 a text (all zeros where the embedder gave that).
+
+    Raises:
+        EmbedderError: the embedder raised, or returned something else than that.
+    """
+    try:
+        vectors = [[float(x) for x in vector] for vector in embedder.embed(texts)]
+    except Exception as error:
+        raise EmbedderError(
+            f"embedder {embedder!r} failed on {len(texts)} texts: {type(error).__name__}: {error}"
+        ) from error
+    if len(vectors) != len(texts):
+        raise EmbedderError(
+            f"embedder {embedder!r} returned {len(vectors)} vectors for {len(texts)} texts"
+        )
+    if len({len(vector) for vector in vectors}) > 1:
+        raise EmbedderError(f"embedder {embedder!r} returned vectors of different dimensions")
+    if not all(isfinite(x) for vector in vectors for x in vector):
+        raise EmbedderError(f"embedder {embedder!r} returned a vector with NaN or infinity")
+    return [_unit(vector) for vector in vectors]
+
+
+def _unit(vector: list[float]) -> list[float]:
+    length = sqrt(sum(x * x for x in vector))
+    return [x / length for x in vector] if length else vector

@@ -1,0 +1,87 @@
+"""What observers hear. Events tell what happened after it has happened; they change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .eviction import Eviction
+    from .messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEvent:
+    """Base of all events.
+
+    Attributes:
+        session_id: the session that it happened in.
+    """
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended(MemoryEvent):
+    """Messages were recorded; `start` is the transcript index of the first, `tokens` their cost."""
+
+    start: int
+    messages: tuple[Message, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted(MemoryEvent):
+    """Blocks left the context."""
+
+    eviction: Eviction
+
+
+@dataclass(frozen=True, slots=True)
+class Summarized(MemoryEvent):
+    """Blocks that left were folded into the summary, which now reads `summary`."""
+
+    summary: str
+    blocks: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clipped(MemoryEvent):
+    """The message at `index` was too large; `left_out` of its `tokens` are not in the context."""
+
+    index: int
+    tokens: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered(MemoryEvent):
+    """The tool calls at `index` never got all their results; their block is out of the context."""
+
+    index: int
+    call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack(MemoryEvent):
+    """Something stood in for what was asked for: `what` failed, `why`, and what was done."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextBuilt(MemoryEvent):
+    """A context was built."""
+
+    context: Context
+
+
+class Observer(Protocol):
+    """Anything that can be called with an event. It must return quickly; it is not awaited."""
+
+    def __call__(self, event: MemoryEvent, /) -> object:
+        """Hear of `event`."""
+        ...

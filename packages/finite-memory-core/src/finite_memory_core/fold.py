@@ -1,0 +1,529 @@
+"""The fold: from a transcript, message by message, to the blocks that stand in the context.
+
+It is deterministic and does no I/O: the same messages and settings give the same window, in any
+process. It knows nothing of stores, observers, recall or backends. What must be known again to
+resume without reading the whole transcript, it writes down as events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+from . import checkpoint
+from . import window as window_module
+from .accounting import CONTEXT_OVERHEAD, Accountant
+from .blocks import Block
+from .clip import clip
+from .counting import Calibration
+from .errors import BudgetError, MessageError, ToolCallError
+from .eviction import Decision, Eviction, plan
+from .events import Clipped, Evicted, FellBack, MemoryEvent, Summarized, Unanswered
+from .messages import Message, Role, thaw
+from .policies.base import Policy
+from .stats import Totals
+from .stores.base import Counted, Event
+from .summary import Summarizer, fold_summary, summary_message
+from .window import BRIDGE, OpenRound, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers that bound a context.
+
+    Attributes:
+        budget: the most tokens that it may hold, the reply's `reserve` among them.
+        low_water: where eviction stops, as a share of what the budget leaves.
+        reserve: tokens kept free for the reply.
+        clips: whether a message that cannot fit is clipped, rather than refused.
+        max_policy_ms: how long a policy may take, in milliseconds; None for as long as it likes.
+        summary_share: how much of the budget a summary may take.
+    """
+
+    budget: int
+    low_water: float
+    reserve: int
+    clips: bool
+    max_policy_ms: float | None
+    summary_share: float
+
+
+class Mark(NamedTuple):
+    """What `Fold.rewind` needs to make everything as it was."""
+
+    window: Window
+    window_mark: window_module.Mark
+    count: int
+    tokens_seen: int
+    totals: Totals
+    calibration: Calibration | None
+    clips: Mapping[int, Counted]
+    tools: tuple[Mapping[str, Any], ...]
+    tools_tokens: int
+    last: Eviction | None
+    summary: str
+    staged: int
+    events: int
+    notices: int
+
+
+class Fold:
+    """The state of a memory: the window, and what is counted along the way.
+
+    Attributes:
+        window: what stands in the context.
+        count: how many messages the transcript has.
+        tokens_seen: what they cost, all together.
+        totals: see `Totals`.
+        summary: the running summary's text, "" before there is one.
+        last: the last eviction, None before there was one.
+        staged: messages since the last commit.
+        events: what a resume must know, since the last commit.
+        notices: what observers will hear, since the last commit.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        policy: Policy,
+        accountant: Accountant,
+        limits: Limits,
+        *,
+        summarizer: Summarizer | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.session_id = session_id
+        self.policy = policy
+        self.accountant = accountant
+        self.limits = limits
+        self.summarizer = summarizer
+        self.calibration = calibration
+        self._bridge_tokens = accountant.message(BRIDGE)
+        self.window = Window(self._bridge_tokens)
+        self.count = 0
+        self.tokens_seen = 0
+        self.totals = Totals()
+        self.tools: tuple[Mapping[str, Any], ...] = ()
+        self.tools_tokens = 0
+        self.summary = ""
+        self.last: Eviction | None = None
+        self.staged: list[Counted] = []
+        self.events: list[Event] = []
+        self.notices: list[MemoryEvent] = []
+        self.clips: Mapping[int, Counted] = {}
+        self._checkpoint_due = False
+        self._set_limit()
+
+    # -- limits and sums ------------------------------------------------------------------------
+
+    @property
+    def factor(self) -> float:
+        """By what counts are multiplied, as learnt from reported usage."""
+        return 1.0 if self.calibration is None else self.calibration.factor
+
+    def _set_limit(self) -> None:
+        usable = int((self.limits.budget - self.limits.reserve) / self.factor)
+        self.limit = usable - CONTEXT_OVERHEAD - self.tools_tokens
+
+    @property
+    def raw_tokens(self) -> int:
+        """Tokens of a context built now, as counted."""
+        return self.window.tokens + CONTEXT_OVERHEAD + self.tools_tokens
+
+    def corrected(self, raw: int) -> int:
+        """Return `raw` tokens corrected by what the provider reported, rounded up."""
+        return raw if self.calibration is None else ceil(raw * self.calibration.factor)
+
+    def _target(self) -> int:
+        """Return where an eviction stops: low water, with some room left behind instructions.
+
+        Where instructions and pinned blocks take most of the low water, stopping there would
+        leave the rest no room and make every turn an eviction.
+        """
+        low, fixed = self.limits.low_water, self.window.fixed
+        return int(max(low * self.limit, fixed + low * low * (self.limit - fixed)))
+
+    # -- undoing --------------------------------------------------------------------------------
+
+    def mark(self) -> Mark:
+        """Return what `rewind` needs to undo all that follows."""
+        window = self.window
+        return Mark(
+            window,
+            window.mark(),
+            self.count,
+            self.tokens_seen,
+            self.totals,
+            self.calibration,
+            self.clips,
+            self.tools,
+            self.tools_tokens,
+            self.last,
+            self.summary,
+            len(self.staged),
+            len(self.events),
+            len(self.notices),
+        )
+
+    def rewind(self, mark: Mark) -> None:
+        """Make everything as it was at `mark`."""
+        self.window = mark.window
+        self.window.cut(mark.window_mark)
+        self.count, self.tokens_seen = mark.count, mark.tokens_seen
+        self.totals, self.last, self.summary = mark.totals, mark.last, mark.summary
+        self.calibration, self.clips = mark.calibration, mark.clips
+        del self.staged[mark.staged :]
+        del self.events[mark.events :]
+        del self.notices[mark.notices :]
+        self._checkpoint_due = False
+        self.tools, self.tools_tokens = mark.tools, mark.tools_tokens
+        self._set_limit()
+
+    # -- messages -------------------------------------------------------------------------------
+
+    def push(self, message: Message, tokens: int | None = None) -> None:
+        """Take in the next message of the transcript.
+
+        Args:
+            message: what was said.
+            tokens: what it costs; None to have it counted.
+
+        Raises:
+            MessageError: it is no `Message`.
+            ToolCallError: a result without its open call, or an id used twice.
+            BudgetError: it must stay whole and cannot fit.
+            CounterError, PolicyError: the counter or the policy broke its contract.
+        """
+        if not isinstance(message, Message):
+            raise MessageError(
+                f"append takes Message objects, got {type(message).__name__}: {message!r:.80}; "
+                "use Message.from_dict for the OpenAI chat shape"
+            )
+        if tokens is None:
+            tokens = self.accountant.message(message)
+        if message.role is Role.TOOL:
+            self._answer(message, tokens)
+        elif message.tool_calls:
+            self._call(message, tokens)
+        else:
+            self._say(message, tokens)
+        self.staged.append(Counted(message, tokens))
+        self.count += 1
+        self.tokens_seen += tokens
+        self._write_checkpoint_if_due()
+
+    def _write_checkpoint_if_due(self) -> None:
+        if self._checkpoint_due:
+            self._checkpoint_due = False
+            self.note("checkpoint", checkpoint.dump(self))
+
+    def _say(self, message: Message, tokens: int) -> None:
+        window, role = self.window, message.role
+        if window.open is not None:
+            self._abandon(window.open)
+        block = Block(self.count, (message,), tokens, message.pinned or role.instructs)
+        if window.tokens + tokens + window.extra(role) > self.limit:
+            fitted = self._fit(block)
+            if fitted is None:
+                self._turn_away(block)
+                return
+            block = fitted
+            self._evict(block, None if role is Role.USER else self.window.question)
+        self.window.push(block)
+
+    def _call(self, message: Message, tokens: int) -> None:
+        window = self.window
+        if window.open is not None:
+            self._abandon(window.open)
+        ids = [call.id for call in message.tool_calls]
+        if len(set(ids)) < len(ids):
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise ToolCallError(f"tool call id {twice!r} stands twice in one message; ids must differ")
+        opened = OpenRound(self.count, (message,), tokens, frozenset(ids), message.pinned)
+        self._open(opened)
+
+    def _answer(self, message: Message, tokens: int) -> None:
+        call_id, opened = message.tool_call_id, self.window.open
+        if opened is None or call_id not in opened.pending:
+            raise ToolCallError(_stray(call_id, opened))
+        room = self.limit - self._required(Role.TOOL) - opened.tokens - 64 * (len(opened.pending) - 1)
+        if tokens > room:
+            share = min(room // len(opened.pending), self.limit // 2)
+            shown = self._clip(message, tokens, share)
+            if shown is None:
+                raise self._too_large(f"the result of tool call {call_id!r}", tokens, room)
+            message, tokens = shown
+        grown = OpenRound(
+            opened.index,
+            (*opened.messages, message),
+            opened.tokens + tokens,
+            opened.pending - {call_id},
+            opened.pinned or message.pinned,
+        )
+        self._open(grown)
+        if not grown.pending:
+            block = Block(grown.index, grown.messages, grown.tokens, grown.pinned)
+            self.window.open = None
+            self.window.push(block)
+
+    def _open(self, opened: OpenRound) -> None:
+        """Make `opened` the open round, with room for it."""
+        window = self.window
+        if window.tokens + opened.tokens + window.extra(Role.ASSISTANT) > self.limit:
+            room = self.limit - self._required(Role.ASSISTANT)
+            if opened.tokens > room:
+                raise self._too_large("a message with tool calls", opened.tokens, room)
+            self._evict(
+                Block(opened.index, opened.messages, opened.tokens, opened.pinned), window.question
+            )
+        self.window.open = opened
+
+    def _abandon(self, opened: OpenRound) -> None:
+        self.window.open = None
+        self.totals = self.totals.plus(unanswered=1)
+        ids = tuple(sorted(opened.pending))
+        self.notices.append(Unanswered(self.session_id, opened.index, ids))
+
+    # -- making room ----------------------------------------------------------------------------
+
+    def _required(self, role: Role) -> int:
+        """Return the tokens of what must stand beside a new message of `role`."""
+        question = self.window.question
+        beside = question is not None and role is not Role.USER and not question.pinned
+        return self.window.fixed + self._bridge_tokens + (question.tokens if beside else 0)  # type: ignore[union-attr]
+
+    def _fit(self, block: Block) -> Block | None:
+        """Return the block, clipped if it must be; None for an answer that has to leave at once."""
+        role = block.role
+        room = self.limit - self._required(role)
+        if block.tokens <= room:
+            return block
+        shown = self._clip(block.messages[0], block.tokens, min(room, self.limit // 2))
+        if shown is not None:
+            return Block(block.index, (shown.message,), shown.tokens, block.pinned)
+        alone = self.limit - self.window.fixed - self._bridge_tokens
+        if role is Role.ASSISTANT and not block.pinned and block.tokens <= alone:
+            return None
+        what = "a pinned message" if block.messages[0].pinned else f"a message of role {role.value!r}"
+        raise self._too_large(what, block.tokens, room)
+
+    def _clip(self, message: Message, tokens: int, room: int) -> Counted | None:
+        """Return the message clipped to `room` tokens; None where that cannot or may not be."""
+        if not self.limits.clips:
+            return None
+        known = self.clips.get(self.count)
+        if known is not None:  # it was clipped before, and is being replayed
+            self.totals = self.totals.plus(clipped=1)
+            return known
+        clipped = clip(message, self.accountant, room)
+        if clipped is None:
+            return None
+        shown = Counted(clipped.message, clipped.tokens)
+        self.clips = {**self.clips, self.count: shown}
+        self.note("clip", json.dumps([clipped.message.to_dict(), clipped.tokens], ensure_ascii=False))
+        self.totals = self.totals.plus(clipped=1)
+        self.notices.append(Clipped(self.session_id, self.count, tokens, clipped.left_out))
+        return shown
+
+    def _turn_away(self, block: Block) -> None:
+        """Send an answer to the archive at once: it does not fit beside its question."""
+        decision = Decision(
+            block.index, 1, block.tokens, False, None, "does not fit beside the last user message"
+        )
+        tokens = self.window.tokens
+        self._record(
+            Eviction(self.count, self.policy.name, tokens + block.tokens, tokens, 0, None, (decision,), 0.0),
+            [block],
+        )
+
+    def _evict(self, newest: Block, question: Block | None) -> None:
+        """Make room for `newest` (pushed by the caller afterwards)."""
+        window = self.window
+        planned = plan(
+            self.policy,
+            window.blocks,
+            question=question,
+            newest=newest,
+            target=self._target() - self._bridge_tokens - self._summary_room(),
+            at=self.count,
+            max_ms=self.limits.max_policy_ms,
+        )
+        self._record(planned.eviction, planned.leave)
+        self._summarize(planned.leave)
+        self.window = window.rebuilt(planned.stay, self._summary_block())
+
+    def _record(self, eviction: Eviction, left: Sequence[Block]) -> None:
+        self.last = eviction
+        self.totals = self.totals.plus(
+            evictions=1, blocks_evicted=len(left), tokens_evicted=sum(b.tokens for b in left)
+        )
+        self.notices.append(Evicted(self.session_id, eviction))
+        if eviction.stood_in is not None:
+            why = f"{eviction.policy}: {eviction.stood_in}; the sliding window decided"
+            self.fall_back("policy", why)
+        gone = {index for block in left for index in range(block.index, block.end)}
+        if not gone.isdisjoint(self.clips):
+            self.clips = {i: shown for i, shown in self.clips.items() if i not in gone}
+        self._checkpoint_due = True
+
+    def fall_back(self, what: str, why: str) -> None:
+        """Count, and tell observers, that something stood in for `what`, and `why`."""
+        self.totals = self.totals.plus(fallback=what)
+        self.notices.append(FellBack(self.session_id, what, why))
+
+    # -- the summary ----------------------------------------------------------------------------
+
+    def _summary_room(self) -> int:
+        if self.summarizer is not None:
+            return int(self.limits.summary_share * self.limit)
+        return self.window.summary.tokens if self.window.summary is not None else 0
+
+    def _summarize(self, left: Sequence[Block]) -> None:
+        if self.summarizer is None or not left:
+            return
+        room = self._summary_room()
+        folded = fold_summary(self.summarizer, self.summary, left, room, self.accountant)
+        if folded.problem is not None:
+            self.fall_back("summarizer", folded.problem)
+        if folded.text != self.summary:
+            self.summary = folded.text
+            self.totals = self.totals.plus(summaries=1)
+            self.notices.append(
+                Summarized(self.session_id, folded.text, len(left), sum(b.tokens for b in left))
+            )
+
+    def _summary_block(self) -> Block | None:
+        if not self.summary:
+            return None
+        message = summary_message(self.summary)
+        return Block(-1, (message,), self.accountant.message(message), pinned=True)
+
+    # -- what is not a message ------------------------------------------------------------------
+
+    def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Count `tools` in every context from now on.
+
+        Raises:
+            BudgetError: they leave no room for what must stay.
+        """
+        tokens = self.accountant.tools(tools)
+        question = self.window.question
+        needed = self.window.fixed + self._bridge_tokens + (question.tokens if question else 0)
+        room = self.limit + self.tools_tokens - tokens
+        if needed > room:
+            raise self._too_large("the tool schemas", tokens, room + tokens - needed)
+        self.tools, self.tools_tokens = tuple(tools), tokens
+        self._set_limit()
+        self.note("tools", json.dumps([thaw(tool) for tool in tools], ensure_ascii=False))
+        self._settle()
+        self._write_checkpoint_if_due()
+
+    def learn(self, counted: int, reported: int) -> None:
+        """Correct counts from the usage of a context that was `counted` tokens before correction."""
+        if self.calibration is None:
+            return
+        self.calibration = Calibration.from_dict(self.calibration.to_dict())
+        self.calibration.observe(counted, reported)
+        self._set_limit()
+        self.note("usage", json.dumps([counted, reported]))
+
+    def replace(self, block: Block) -> None:
+        """Put `block` where a block with its index stands, or where it stood before it left.
+
+        Raises:
+            BudgetError: it is pinned, and what must stay does not fit.
+        """
+        others = [b for b in self.window.blocks if b.index != block.index]
+        window = self.window.rebuilt(sorted([*others, block], key=_index), self._summary_block())
+        question = window.question
+        needed = window.fixed + self._bridge_tokens
+        needed += question.tokens if question is not None and not question.pinned else 0
+        if needed > self.limit:
+            raise self._too_large(f"block {block.index}, to be pinned,", needed, self.limit)
+        self.window = window
+        self._settle()
+        self._checkpoint_due = True
+        self._write_checkpoint_if_due()
+
+    def _settle(self) -> None:
+        """Evict if what stands in the window exceeds the limit without anything new."""
+        window = self.window
+        open_tokens = window.open.tokens if window.open is not None else 0
+        if window.tokens + open_tokens > self.limit:
+            self._evict(Block(self.count, (), open_tokens), window.question)
+
+    # -- resuming -------------------------------------------------------------------------------
+
+    def restore(
+        self, tools: Sequence[Mapping[str, Any]], blocks: Sequence[Block], opened: OpenRound | None
+    ) -> None:
+        """Take up the state that a checkpoint describes, counts aside."""
+        self.tools, self.tools_tokens = tuple(tools), self.accountant.tools(tools)
+        self._set_limit()
+        self.window = self.window.rebuilt(blocks, self._summary_block())
+        self.window.open = opened
+
+    def replay(self, event: Event) -> None:
+        """Take in an event that stands behind the last checkpoint."""
+        body = json.loads(event.body)
+        if event.kind == "clip":
+            self.clips = {**self.clips, event.at: Counted(Message.from_dict(body[0]), body[1])}
+        elif event.kind == "usage":
+            self.learn(*body)
+        elif event.kind == "tools":
+            self.set_tools(body)
+
+    # -- the dry run ----------------------------------------------------------------------------
+
+    def dry_run(self, policy: Policy | None, limits: Limits | None) -> Eviction:
+        """Return what an eviction now would do; nothing changes."""
+        limit = self.limit
+        if limits is not None:
+            limit += int((limits.budget - self.limits.budget) / self.factor)
+        low, fixed = (limits or self.limits).low_water, self.window.fixed
+        target = int(max(low * limit, fixed + low * low * (limit - fixed)))
+        return plan(
+            policy or self.policy,
+            self.window.blocks,
+            question=self.window.question,
+            newest=None,
+            target=target - self._bridge_tokens - self._summary_room(),
+            at=self.count,
+            max_ms=self.limits.max_policy_ms,
+        ).eviction
+
+    def note(self, kind: str, body: str) -> None:
+        """Write down something that a resume must know."""
+        self.events.append(Event(kind, self.count, body))
+
+    def _too_large(self, what: str, needed: int, available: int) -> BudgetError:
+        hint = "" if self.limits.clips else ", or let it be clipped with oversize='clip'"
+        return BudgetError(
+            f"{what} costs {needed} tokens, but the budget of {self.limits.budget} leaves "
+            f"{max(0, available)} for it beside what must stay (instructions, pinned blocks, the "
+            f"last user message, tool schemas, the reserve of {self.limits.reserve}); raise the "
+            f"budget, shorten it{hint}",
+            needed=needed,
+            available=max(0, available),
+        )
+
+
+def _index(block: Block) -> int:
+    return block.index
+
+
+def _stray(call_id: str | None, opened: OpenRound | None) -> str:
+    if opened is None:
+        return (
+            f"a result for tool call {call_id!r}, but no tool call is open; append the assistant's "
+            "message with that call first, and its results before anything else"
+        )
+    if any(call_id == call.id for call in opened.messages[0].tool_calls):
+        return f"tool call {call_id!r} has its result already; each call takes one"
+    return (
+        f"a result for tool call {call_id!r}, which is not among the open calls "
+        f"{sorted(opened.pending)}; append the message with that call first"
+    )

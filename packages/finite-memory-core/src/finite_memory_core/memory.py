@@ -1,0 +1,674 @@
+"""The memory: a bounded context over an append-only transcript.
+
+This is where the fold, the store and the observers meet. The rules of what stays and leaves are in
+`fold`, `eviction` and `policies`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from threading import RLock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import resuming
+from .accounting import CONTEXT_OVERHEAD, Accountant
+from .blocks import Block
+from .context import Context
+from .counting import Calibration, EstimatingCounter, TokenCounter
+from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, MessageError
+from .events import Appended, ContextBuilt, MemoryEvent, Observer
+from .eviction import Eviction
+from .fold import Fold
+from .fold import Mark as FoldMark
+from .messages import Message, Role, freeze
+from .policies import Policy, build_policy
+from .settings import Settings, check_limits, name_of
+from .stats import MemoryStats
+from .stores.base import Store, Version
+from .stores.memory import InMemoryStore
+from .summary import Summarizer
+from .transcript import Transcript
+from .window import Window
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from .embedding import Embedder
+
+
+class _Sent(NamedTuple):
+    """The last context, to tell how much of the next one is the same."""
+
+    window: Window
+    cuts: int
+    messages: tuple[Message, ...]
+    counted: int
+    tools: tuple[Mapping[str, Any], ...]
+
+
+class Memory:
+    """Holds a conversation of any length inside a token budget.
+
+    Args:
+        budget: the most tokens that a context may hold, everything counted: roles, separators,
+            names, tool calls and schemas, summary, and the reserve for the reply.
+        policy: what decides who leaves: ``"sliding"``, ``"importance"``, ``"semantic"``,
+            ``"rolling_summary"``, ``"hybrid"``, the name of a registered one, or an object.
+        low_water: where eviction stops once it starts, as a share of the budget. The lower, the
+            rarer the evictions and the longer a prefix cache stays warm; the higher, the more of
+            the conversation is in the context (see ``docs/benchmarks.md``).
+        reserve: tokens of the budget that are kept free for the reply.
+        counter: counts the tokens of a text; None for an estimate that needs no tokenizer and
+            corrects itself from reported usage.
+        summarizer: folds what leaves into a summary; None for the policy's own, if it has one.
+        embedder: used by the policies ``"semantic"`` and ``"hybrid"`` when named; None for their
+            lexical one.
+        store: where the transcript is kept; None for this process's memory.
+        session_id: the session's name in the store; None for a new random one.
+        max_policy_ms: how long a policy may think, in milliseconds, before the sliding window
+            decides in its place; None for no limit.
+        observers: called with each `MemoryEvent`.
+        oversize: what happens to a message that cannot fit: ``"raise"`` a `BudgetError`, or
+            ``"clip"`` it visibly in the context (the transcript keeps it whole).
+        tools: tool schemas that go with each request; counted.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+        ConflictError: the store has that session already; use `Memory.resume`.
+
+    A memory may be used from several threads: calls are serialised.
+    """
+
+    def __init__(
+        self,
+        budget: int,
+        policy: str | Policy = "sliding",
+        *,
+        low_water: float = 0.75,
+        reserve: int = 0,
+        counter: TokenCounter | None = None,
+        summarizer: Summarizer | None = None,
+        embedder: Embedder | None = None,
+        store: Store | None = None,
+        session_id: str | None = None,
+        max_policy_ms: float | None = None,
+        observers: Iterable[Observer] = (),
+        oversize: str = "raise",
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._set_up(
+            budget=budget,
+            policy=build_policy(policy, embedder=embedder),
+            low_water=low_water,
+            reserve=reserve,
+            counter=counter,
+            summarizer=summarizer,
+            store=InMemoryStore() if store is None else store,
+            session_id=os.urandom(16).hex() if session_id is None else session_id,
+            max_policy_ms=max_policy_ms,
+            observers=observers,
+            oversize=oversize,
+        )
+        self._store.create(self._session_id, self.settings.dumps())
+        if tools:
+            self.set_tools(tools)
+
+    def _set_up(
+        self,
+        *,
+        budget: int,
+        policy: Policy,
+        low_water: float,
+        reserve: int,
+        counter: TokenCounter | None,
+        summarizer: Summarizer | None,
+        store: Store,
+        session_id: str,
+        max_policy_ms: float | None,
+        observers: Iterable[Observer],
+        oversize: str,
+    ) -> None:
+        self._policy = policy
+        self._limits = check_limits(
+            budget, low_water, reserve, oversize, max_policy_ms, self._policy
+        )
+        self._oversize = oversize
+        self._counter = EstimatingCounter() if counter is None else counter
+        self._summarizer = summarizer or getattr(self._policy, "summarizer", None)
+        self._store, self._session_id = store, session_id
+        self._lock = RLock()
+        self._turn: Turn | None = None
+        self._observers = tuple(observers)
+        self._observer_errors = 0
+        self._sent: _Sent | None = None
+        self._contexts = self._context_tokens = self._stable_tokens = 0
+        self._policy_ms = self._policy_ms_max = 0.0
+        self._version = Version(0, 0)
+        self._fold = self._new_fold()
+
+    def _new_fold(self) -> Fold:
+        learns = isinstance(self._counter, EstimatingCounter)
+        return Fold(
+            self._session_id,
+            self._policy,
+            Accountant(self._counter),
+            self._limits,
+            summarizer=self._summarizer,
+            calibration=Calibration() if learns else None,
+        )
+
+    # -- what it is -----------------------------------------------------------------------------
+
+    @property
+    def budget(self) -> int:
+        """The most tokens that a context may hold."""
+        return self._limits.budget
+
+    @property
+    def policy(self) -> Policy:
+        """What decides who leaves."""
+        return self._policy
+
+    @property
+    def store(self) -> Store:
+        """Where the transcript is kept."""
+        return self._store
+
+    @property
+    def session_id(self) -> str:
+        """The session's name in the store."""
+        return self._session_id
+
+    @property
+    def settings(self) -> Settings:
+        """What the memory was made with."""
+        limits = self._limits
+        return Settings(
+            limits.budget,
+            limits.low_water,
+            limits.reserve,
+            self._oversize,
+            limits.max_policy_ms,
+            self._policy.name,
+            dict(self._policy.settings()) if hasattr(self._policy, "settings") else {},
+            name_of(self._summarizer),
+            name_of(self._counter),
+        )
+
+    @property
+    def transcript(self) -> Transcript:
+        """All that was said, in order; read from the store when it is asked for."""
+        return Transcript(self._store, self._session_id)
+
+    @property
+    def tools(self) -> tuple[Mapping[str, Any], ...]:
+        """The tool schemas that go with each request."""
+        return self._fold.tools
+
+    @property
+    def summary(self) -> str:
+        """The running summary of what left; "" where there is none."""
+        return self._fold.summary
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that stand in the context now, oldest first."""
+        return tuple(self._fold.window.blocks)
+
+    @property
+    def stats(self) -> MemoryStats:
+        """What it has seen, holds and did so far."""
+        fold = self._fold
+        return MemoryStats(
+            messages=fold.count,
+            tokens_seen=fold.tokens_seen,
+            tokens_held=fold.corrected(fold.raw_tokens),
+            blocks_held=len(fold.window.blocks),
+            budget=self._limits.budget,
+            contexts=self._contexts,
+            context_tokens=self._context_tokens,
+            stable_tokens=self._stable_tokens,
+            recalled=0,
+            policy_ms=self._policy_ms,
+            policy_ms_max=self._policy_ms_max,
+            correction=fold.factor,
+            observer_errors=self._observer_errors,
+            **fold.totals.to_dict(),
+        )
+
+    # -- what is said ---------------------------------------------------------------------------
+
+    def append(self, *messages: Message) -> None:
+        """Record what was said: all of `messages` or none, in one transaction of the store.
+
+        Raises:
+            MessageError: something that is no `Message`; a tool result without its open call.
+            BudgetError: a message that must stay whole and cannot fit.
+            BusyError: a turn is under way on this memory.
+            StoreError: the store could not write; `ConflictError` if another writer was first.
+            CounterError, PolicyError: the counter or the policy broke its contract.
+
+        After any of them the memory is what it was.
+        """
+        with self._lock:
+            self._refuse_during_turn("append")
+            mark = self._fold.mark()
+            self._push(mark, messages)
+            self._commit(mark)
+
+    def turn(self) -> Turn:
+        """Begin a turn: what is appended to it becomes part of the memory together, or not at all.
+
+        Use it as a context manager; it commits at the end, and undoes everything on an exception.
+
+        Raises:
+            BusyError: another turn is under way.
+        """
+        with self._lock:
+            self._refuse_during_turn("turn")
+            self._turn = Turn(self, self._fold.mark())
+            return self._turn
+
+    def _refuse_during_turn(self, what: str) -> None:
+        if self._turn is not None:
+            raise BusyError(
+                f"{what} was called on session {self._session_id!r} while a turn is under way on "
+                "it; wait for that turn to end, or give each conversation its own memory"
+            )
+
+    def _push(self, mark: FoldMark, messages: Iterable[Message]) -> None:
+        fold = self._fold
+        try:
+            for message in messages:
+                fold.push(message)
+        except BaseException:
+            fold.rewind(mark)
+            raise
+
+    def _commit(self, mark: FoldMark) -> None:
+        """Write what is staged; on failure make everything as it was at `mark`."""
+        fold, version = self._fold, self._version
+        after = Version(
+            version.messages + len(fold.staged), version.events + len(fold.events)
+        )
+        try:
+            if after != version:
+                self._store.append(self._session_id, version, fold.staged, fold.events)
+        except FiniteMemoryError:
+            fold.rewind(mark)
+            raise
+        except BaseException:  # an interrupt may fall between the store's commit and its return
+            if self._was_written(after):
+                self._publish(after)
+            else:
+                fold.rewind(mark)
+            raise
+        self._publish(after)
+
+    def _was_written(self, after: Version) -> bool:
+        session = self._store.session(self._session_id)
+        return session is not None and session.version == after
+
+    def _publish(self, version: Version) -> None:
+        """Tell the observers what is written now."""
+        fold = self._fold
+        start, self._version = self._version.messages, version
+        staged, notices = fold.staged, fold.notices
+        fold.staged, fold.notices = [], []
+        fold.events.clear()
+        if notices:
+            self._time_policies(notices)
+        if self._observers:
+            if staged:
+                tokens = sum(counted.tokens for counted in staged)
+                said = tuple(counted.message for counted in staged)
+                self._tell(Appended(self._session_id, start, said, tokens))
+            for notice in notices:
+                self._tell(notice)
+
+    def _time_policies(self, notices: Sequence[MemoryEvent]) -> None:
+        for notice in notices:
+            eviction = getattr(notice, "eviction", None)
+            if eviction is not None:
+                self._policy_ms += eviction.ms
+                self._policy_ms_max = max(self._policy_ms_max, eviction.ms)
+
+    def _tell(self, event: MemoryEvent) -> None:
+        """Tell the observers; one that fails is logged and counted, and stops nothing."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                import logging  # slow to import, and hardly ever needed
+
+                self._observer_errors += 1
+                logging.getLogger(__name__).exception(
+                    "observer %r failed on %s of session %s",
+                    observer,
+                    type(event).__name__,
+                    self._session_id,
+                )
+
+    # -- what the model sees --------------------------------------------------------------------
+
+    def context(self, query: str | None = None) -> Context:
+        """Return what the model should see now.
+
+        It changes nothing that is remembered: evictions happen when messages are appended.
+
+        Args:
+            query: what is asked; None for the last user message.
+
+        Raises:
+            BudgetError: what must stay no longer fits, because reported usage showed that counts
+                were too low, or the reserve or the pinned blocks grew.
+        """
+        with self._lock:
+            fold, limits = self._fold, self._limits
+            window, counted = fold.window, fold.raw_tokens
+            tokens = fold.corrected(counted)
+            if tokens + limits.reserve > limits.budget:
+                raise BudgetError(
+                    f"what must stay costs {tokens} tokens by the latest reported usage, and with "
+                    f"the reserve of {limits.reserve} exceeds the budget of {limits.budget}; "
+                    "raise the budget, unpin something, or shorten the instructions",
+                    needed=tokens,
+                    available=limits.budget - limits.reserve,
+                )
+            messages = tuple(window.flat)
+            same, same_counted = self._unchanged(messages)
+            stable = min(tokens, fold.corrected(same_counted))
+            self._sent = _Sent(window, window.cuts, messages, counted, fold.tools)
+            self._contexts += 1
+            self._context_tokens += tokens
+            self._stable_tokens += stable
+            question = window.question
+            context = Context(
+                messages,
+                token_count=tokens,
+                counted_tokens=counted,
+                stable_tokens=stable,
+                stable_messages=same,
+                budget=limits.budget,
+                reserve=limits.reserve,
+                tools=fold.tools,
+                query=query,
+                question=None if question is None else question.messages[0],
+                eviction=fold.last,
+            )
+            if self._observers:
+                self._tell(ContextBuilt(self._session_id, context))
+            return context
+
+    def _unchanged(self, messages: tuple[Message, ...]) -> tuple[int, int]:
+        """Return how many leading messages the last context had too, and their tokens."""
+        sent, fold = self._sent, self._fold
+        if sent is None or sent.tools is not fold.tools:
+            return 0, 0
+        if sent.window is fold.window and sent.cuts == fold.window.cuts:
+            return len(sent.messages), sent.counted
+        same = 0
+        for ours, theirs in zip(messages, sent.messages, strict=False):
+            if ours is not theirs and ours != theirs:
+                break
+            same += 1
+        counted = sum(fold.accountant.message(message) for message in messages[:same])
+        return same, counted + fold.tools_tokens + (CONTEXT_OVERHEAD if same else 0)
+
+    def dry_run(self, *, budget: int | None = None, policy: str | Policy | None = None) -> Eviction:
+        """Return what the next eviction would do if it came now; nothing changes.
+
+        Args:
+            budget: another budget to try; None for the memory's own.
+            policy: another policy to try; None for the memory's own.
+        """
+        with self._lock:
+            limits = self._limits
+            tried = check_limits(
+                limits.budget if budget is None else budget,
+                limits.low_water,
+                limits.reserve,
+                self._oversize,
+                limits.max_policy_ms,
+                self._policy,
+            )
+            return self._fold.dry_run(None if policy is None else build_policy(policy), tried)
+
+    # -- what else can be told ------------------------------------------------------------------
+
+    def report_usage(self, context: Context, input_tokens: int) -> None:
+        """Correct the token estimate by what a provider counted for `context`.
+
+        Does nothing where the memory was given a counter: that one is believed.
+        """
+        with self._lock:
+            self._refuse_during_turn("report_usage")
+            mark = self._fold.mark()
+            self._fold.learn(context.counted_tokens, input_tokens)
+            self._commit(mark)
+
+    def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Send and count these tool schemas from now on.
+
+        Raises:
+            BudgetError: they leave no room for what must stay.
+            MessageError: something that JSON cannot carry.
+        """
+        with self._lock:
+            self._refuse_during_turn("set_tools")
+            mark = self._fold.mark()
+            try:
+                self._fold.set_tools([freeze(tool, f"tools[{i}]") for i, tool in enumerate(tools)])
+            except BaseException:
+                self._fold.rewind(mark)
+                raise
+            self._commit(mark)
+
+    def pin(self, *targets: int | Message) -> None:
+        """Keep messages in the context for good; those that left come back.
+
+        Args:
+            targets: transcript indices (negative from the end), or messages (the newest equal
+                one is meant). A tool call and its results are pinned together.
+
+        Raises:
+            BudgetError: they do not fit beside what must stay.
+            ConfigError: no such message.
+        """
+        self._set_pinned(targets, True)
+
+    def unpin(self, *targets: int | Message) -> None:
+        """Let pinned messages leave again when it is their turn. Instructions always stay.
+
+        Raises:
+            ConfigError: no such message, or it stands in no context.
+        """
+        self._set_pinned(targets, False)
+
+    def _set_pinned(self, targets: tuple[int | Message, ...], pinned: bool) -> None:
+        with self._lock:
+            self._refuse_during_turn("pin")
+            mark = self._fold.mark()
+            try:
+                for target in targets:
+                    block = self._block_of(self._index_of(target))
+                    keep = pinned or block.role.instructs
+                    self._fold.replace(Block(block.index, block.messages, block.tokens, keep))
+            except BaseException:
+                self._fold.rewind(mark)
+                raise
+            self._commit(mark)
+
+    def _index_of(self, target: int | Message) -> int:
+        count = self._fold.count
+        if isinstance(target, Message):
+            found = [i for i, message in enumerate(self.transcript) if message == target]
+            if not found:
+                raise ConfigError(f"no message of the transcript equals {target!r:.120}")
+            return found[-1]
+        if not -count <= target < count:
+            raise ConfigError(f"there is no message {target} in a transcript of {count} messages")
+        return target % count
+
+    def _block_of(self, index: int) -> Block:
+        """Return the block that holds message `index`, from the window or the archive."""
+        for block in self._fold.window.blocks:
+            if block.index <= index < block.end:
+                return block
+        read = self._store.messages
+        start = index
+        while next(read(self._session_id, start, start + 1)).message.role is Role.TOOL:
+            start -= 1
+        first = next(read(self._session_id, start, start + 1))
+        stop = start + 1 + len(first.message.tool_calls)
+        counted = list(read(self._session_id, start, stop))
+        if any(c.message.role is not Role.TOOL for c in counted[1:]) or start + len(counted) < stop:
+            raise MessageError(
+                f"message {index} belongs to tool calls that never got all their results; no "
+                "provider takes such a block, so it cannot be pinned"
+            )
+        messages = tuple(c.message for c in counted)
+        return Block(start, messages, sum(c.tokens for c in counted))
+
+    # -- keeping it -----------------------------------------------------------------------------
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the whole session to one JSON file, atomically.
+
+        Raises:
+            StoreError: the file cannot be written; what stood there before still does.
+        """
+        from .persistence import write
+
+        with self._lock:
+            self._refuse_during_turn("save")
+            write(path, self._store, self._session_id)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], **overrides: Any) -> Memory:
+        """Return the memory that `save` wrote, as if it had never stopped.
+
+        Args:
+            path: the file.
+            overrides: arguments of `Memory` to change, or that a file cannot hold (a counter, a
+                summarizer, an embedder, a policy that is not registered, observers).
+
+        Raises:
+            StoreError: no such file; `CorruptError` where it was truncated or edited,
+                `VersionError` where a newer release wrote it.
+            ConfigError: it was made with something that must be passed again.
+        """
+        from .persistence import read
+
+        store = InMemoryStore()
+        return cls.resume(store, read(path, store), **overrides)
+
+    @classmethod
+    def resume(cls, store: Store, session_id: str, **overrides: Any) -> Memory:
+        """Return the memory of a stored session, as if it had never stopped.
+
+        Its cost grows with the context, not with the transcript.
+
+        Args:
+            store: where the session is.
+            session_id: its name.
+            overrides: as for `load`. Changed settings are stored with the session.
+
+        Raises:
+            StoreError: no such session, or it cannot be read.
+            ConfigError: it was made with something that must be passed again.
+        """
+        session, stored = resuming.find(store, session_id)
+        memory = cls.__new__(cls)
+        memory._set_up(
+            store=store, session_id=session_id, **resuming.arguments(stored, overrides)
+        )
+        resuming.replay(memory._fold, store, session)
+        memory._version = session.version
+        resuming.note_changes(memory._fold, stored, memory.settings, overrides)
+        memory._commit(memory._fold.mark())
+        if "tools" in overrides:
+            memory.set_tools(overrides["tools"])
+        return memory
+
+    def reset(self) -> None:
+        """Forget the whole conversation, in the store too, and begin again with equal settings."""
+        with self._lock:
+            self._refuse_during_turn("reset")
+            self._store.delete(self._session_id)
+            self._store.create(self._session_id, self.settings.dumps())
+            self._version = Version(0, 0)
+            tools = self._fold.tools
+            self._fold = self._new_fold()
+            self._sent = None
+            if tools:
+                self.set_tools(tools)
+
+    def __repr__(self) -> str:
+        stats = self.stats
+        return (
+            f"Memory(budget={self.budget}, policy={self._policy.name!r}, {stats.messages} "
+            f"messages, {stats.tokens_held} tokens held)"
+        )
+
+
+class Turn:
+    """A turn under way: staged in memory, written when it ends well, undone when it does not."""
+
+    def __init__(self, memory: Memory, mark: FoldMark) -> None:
+        self._memory = memory
+        self._mark = mark
+
+    def append(self, *messages: Message) -> None:
+        """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
+        memory = self._memory
+        with memory._lock:
+            self._require_open()
+            memory._push(memory._fold.mark(), messages)
+
+    def context(self, query: str | None = None) -> Context:
+        """Return what the model should see now, what is staged included."""
+        self._require_open()
+        return self._memory.context(query)
+
+    def report_usage(self, context: Context, input_tokens: int) -> None:
+        """Correct the token estimate; see `Memory.report_usage`."""
+        with self._memory._lock:
+            self._require_open()
+            self._memory._fold.learn(context.counted_tokens, input_tokens)
+
+    def commit(self) -> None:
+        """Write everything that is staged, in one transaction. If it raises, nothing is kept."""
+        memory = self._memory
+        with memory._lock:
+            self._require_open()
+            memory._turn = None
+            memory._commit(self._mark)
+
+    def rollback(self) -> None:
+        """Undo everything that is staged. Harmless on a turn that has ended."""
+        memory = self._memory
+        with memory._lock:
+            if memory._turn is self:
+                memory._turn = None
+                memory._fold.rewind(self._mark)
+
+    def _require_open(self) -> None:
+        if self._memory._turn is not self:
+            raise BusyError("this turn has ended already; begin a new one with memory.turn()")
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.rollback()
+        elif self._memory._turn is self:
+            self.commit()

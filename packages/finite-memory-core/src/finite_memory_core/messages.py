@@ -1,0 +1,408 @@
+"""Messages: what was said, immutable, in the OpenAI chat shape and back without loss.
+
+This module knows nothing of budgets, tokens, blocks or stores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import StrEnum
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from .errors import MessageError
+
+Part: TypeAlias = Mapping[str, Any]
+Content: TypeAlias = "str | tuple[Part, ...] | None"
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING
+
+
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+
+
+class Role(StrEnum):
+    """Who speaks. Compares equal to its string."""
+
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+    @property
+    def instructs(self) -> bool:
+        """Whether messages of this role are standing instructions, which are never evicted."""
+        return self in _INSTRUCTING
+
+
+_INSTRUCTING = frozenset({Role.SYSTEM, Role.DEVELOPER})
+_ROLES: dict[object, Role] = {role.value: role for role in Role}
+
+
+def check_text(text: object, where: str) -> str:
+    """Return `text`, a string that every store and provider can hold.
+
+    Raises:
+        MessageError: no string, a NUL, or a lone surrogate (which UTF-8 cannot carry).
+    """
+    if not isinstance(text, str):
+        raise MessageError(f"{where} must be text, got {type(text).__name__}: {text!r:.80}")
+    if "\0" in text:
+        raise MessageError(
+            f"{where} has a NUL character at index {text.index(chr(0))}; remove it: "
+            "databases and providers refuse it"
+        )
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise MessageError(
+                f"{where} has a lone surrogate ({text[error.start]!r}) at index {error.start}; "
+                "decode the text with errors='replace' before it gets here"
+            ) from error
+    return text
+
+
+def freeze(value: object, where: str) -> Any:
+    """Return a deeply immutable copy of the JSON value `value`.
+
+    Raises:
+        MessageError: something in it has no place in JSON.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return check_text(value, where)
+    if isinstance(value, float):
+        if isfinite(value):
+            return value
+        raise MessageError(f"{where} has the number {value}, which JSON cannot carry")
+    if isinstance(value, Mapping):
+        return MappingProxyType(
+            {
+                check_text(key, f"a key of {where}"): freeze(item, f"{where}[{key!r}]")
+                for key, item in value.items()
+            }
+        )
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(value))
+    raise MessageError(
+        f"{where} has a {type(value).__name__}, which JSON cannot carry: {value!r:.80}"
+    )
+
+
+def thaw(value: Any) -> Any:
+    """Return the plain dicts and lists behind what `freeze` made."""
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [thaw(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call that the assistant asks for.
+
+    Attributes:
+        id: what the result refers to; unique within its message.
+        name: the tool's name.
+        arguments: the arguments as the model wrote them, byte for byte (for most models JSON
+            text); a mapping is accepted and written as JSON.
+        type: the provider's kind of call.
+        extra: fields of the wire shape that are not modelled here, such as thought signatures.
+    """
+
+    id: str
+    name: str
+    arguments: str = "{}"
+    type: str = "function"
+    extra: Mapping[str, Any] = field(default_factory=_nothing)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.arguments, Mapping):
+            plain = thaw(freeze(self.arguments, f"the arguments of tool call {self.id!r}"))
+            object.__setattr__(self, "arguments", json.dumps(plain, ensure_ascii=False))
+        for name in ("id", "name", "type"):
+            if not check_text(getattr(self, name), f"a tool call's {name}"):
+                raise MessageError(f"a tool call's {name} is empty; give it one: {self!r:.120}")
+        check_text(self.arguments, f"the arguments of tool call {self.id!r}")
+        if self.extra is not _NOTHING:
+            object.__setattr__(self, "extra", freeze(self.extra, f"extra of tool call {self.id!r}"))
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.name, self.arguments))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ToolCall.from_dict, (self.to_dict(),))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the OpenAI shape: ``{"id", "type", "function": {"name", "arguments"}}``."""
+        body = "input" if self.type == "custom" else "arguments"
+        key = self.type if self.type == "custom" else "function"
+        return {
+            "id": self.id,
+            "type": self.type,
+            key: {"name": self.name, body: self.arguments},
+            **thaw(self.extra),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ToolCall:
+        """Read the OpenAI shape; keys that are not modelled are kept in `extra`.
+
+        Raises:
+            MessageError: it has no function or custom call, no id or no name.
+        """
+        if not isinstance(data, Mapping):
+            raise MessageError(f"a tool call must be an object, got {data!r:.80}")
+        kind = data.get("type", "function")
+        key, body = ("custom", "input") if kind == "custom" else ("function", "arguments")
+        call = data.get(key)
+        if not isinstance(call, Mapping):
+            raise MessageError(f"a tool call of type {kind!r} has no {key!r} object: {data!r:.120}")
+        extra = {k: v for k, v in data.items() if k not in ("id", "type", key)}
+        return cls(
+            id=data.get("id"),  # type: ignore[arg-type]  # checked in __post_init__
+            name=call.get("name"),  # type: ignore[arg-type]
+            arguments=call.get(body, "{}"),
+            type=kind,
+            extra=extra or _NOTHING,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One utterance. Immutable, comparable, and the same after any number of round trips.
+
+    Attributes:
+        role: who speaks.
+        content: the text, or a sequence of parts in the provider's shape (text, images, files,
+            reasoning), or None for an assistant that only calls tools.
+        name: the speaker's name; None when the role says enough.
+        timestamp: when it was said; None when unknown.
+        tool_calls: what the assistant asks for.
+        tool_call_id: for a tool's result, the call that it answers.
+        pinned: whether it must never be evicted.
+        metadata: the application's own JSON; never sent to a model and not counted.
+        extra: fields of the wire shape that are not modelled here; sent and counted.
+
+    Raises:
+        MessageError: an unknown role, empty content, content that is no text and no parts,
+            a NUL or lone surrogate anywhere, tool fields on a role that cannot have them.
+    """
+
+    role: Role
+    content: Content
+    name: str | None = field(default=None, kw_only=True)
+    timestamp: datetime | None = field(default=None, kw_only=True)
+    tool_calls: tuple[ToolCall, ...] = field(default=(), kw_only=True)
+    tool_call_id: str | None = field(default=None, kw_only=True)
+    pinned: bool = field(default=False, kw_only=True)
+    metadata: Mapping[str, Any] = field(default_factory=_nothing, kw_only=True)
+    extra: Mapping[str, Any] = field(default_factory=_nothing, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if type(self.role) is not Role:
+            object.__setattr__(self, "role", _role(self.role))
+        if type(self.content) is str:
+            check_text(self.content, "content")
+        elif self.content is not None:
+            object.__setattr__(self, "content", _parts(self.content))
+        if self.tool_calls or self.tool_call_id is not None or not self.content:
+            self._check_tools_and_emptiness()
+        if self.name is not None or self.timestamp is not None:
+            self._check_speaker()
+        if self.metadata is not _NOTHING:
+            object.__setattr__(self, "metadata", _fields(self.metadata, "metadata"))
+        if self.extra is not _NOTHING:
+            object.__setattr__(self, "extra", _fields(self.extra, "extra"))
+
+    def _check_speaker(self) -> None:
+        if self.name is not None and not check_text(self.name, "name"):
+            raise MessageError("name is empty; leave it out or give the speaker's name")
+        if self.timestamp is not None and not isinstance(self.timestamp, datetime):
+            raise MessageError(f"timestamp must be a datetime, got {self.timestamp!r:.80}")
+
+    def _check_tools_and_emptiness(self) -> None:
+        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
+        for call in self.tool_calls:
+            if not isinstance(call, ToolCall):
+                raise MessageError(f"tool_calls takes ToolCall objects, got {call!r:.80}")
+        if self.tool_calls and self.role is not Role.ASSISTANT:
+            raise MessageError(f"only an assistant calls tools, not role {self.role.value!r}")
+        if self.role is Role.TOOL:
+            self._check_result()
+        elif self.tool_call_id is not None:
+            raise MessageError(
+                f"tool_call_id {self.tool_call_id!r} belongs to role 'tool', not {self.role.value!r}"
+            )
+        elif not self.content and not self.tool_calls and not self.extra:
+            raise MessageError(
+                f"a message of role {self.role.value!r} has no content ({self.content!r}); "
+                "give it text, or leave the message out"
+            )
+
+    def _check_result(self) -> None:
+        if self.tool_call_id is None or not check_text(self.tool_call_id, "tool_call_id"):
+            raise MessageError("a tool result needs the tool_call_id of the call that it answers")
+        if self.content is None:
+            raise MessageError(
+                f"the result of tool call {self.tool_call_id!r} is None; give it text, '' at least"
+            )
+
+    def __hash__(self) -> int:
+        return hash((self.role, self.text, self.tool_call_id))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Message.from_dict, (self.to_dict(),))
+
+    def __deepcopy__(self, memo: object) -> Message:
+        return self
+
+    @classmethod
+    def system(cls, content: Any, **fields: Any) -> Message:
+        """Return a system message; `fields` are those of `Message`."""
+        return cls(Role.SYSTEM, content, **fields)
+
+    @classmethod
+    def user(cls, content: Any, **fields: Any) -> Message:
+        """Return a user's message; `fields` are those of `Message`."""
+        return cls(Role.USER, content, **fields)
+
+    @classmethod
+    def assistant(cls, content: Any = None, **fields: Any) -> Message:
+        """Return an assistant's message; `fields` are those of `Message`."""
+        return cls(Role.ASSISTANT, content, **fields)
+
+    @classmethod
+    def tool(cls, content: Any, **fields: Any) -> Message:
+        """Return a tool's result; `fields` are those of `Message`, `tool_call_id` among them."""
+        return cls(Role.TOOL, content, **fields)
+
+    @property
+    def text(self) -> str:
+        """The text of the content: all of it, or its text parts joined by line ends."""
+        if type(self.content) is str:
+            return self.content
+        return "\n".join(
+            str(part["text"])
+            for part in self.content or ()
+            if isinstance(part, Mapping) and part["type"] in _TEXT_PARTS and "text" in part
+        )
+
+    def to_dict(self, *, wire: bool = False) -> dict[str, Any]:
+        """Return the OpenAI chat shape.
+
+        Args:
+            wire: leave out what no provider takes (`timestamp`, `pinned`, `metadata`), so that
+                the result can be sent; without it `from_dict` gives back an equal message.
+        """
+        data: dict[str, Any] = {"role": self.role.value, "content": thaw(self.content)}
+        if self.name is not None:
+            data["name"] = self.name
+        if self.tool_calls:
+            data["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            data["tool_call_id"] = self.tool_call_id
+        if self.extra:
+            data.update(thaw(self.extra))
+        if not wire:
+            self._add_own_fields(data)
+        return data
+
+    def _add_own_fields(self, data: dict[str, Any]) -> None:
+        if self.timestamp is not None:
+            data["timestamp"] = self.timestamp.isoformat()
+        if self.pinned:
+            data["pinned"] = True
+        if self.metadata:
+            data["metadata"] = thaw(self.metadata)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Message:
+        """Read the OpenAI chat shape; keys that are not modelled are kept in `extra`.
+
+        A null field counts as absent, as in the providers' schemas.
+
+        Raises:
+            MessageError: as `Message`, or `data` is no mapping or has no role.
+        """
+        if not isinstance(data, Mapping):
+            raise MessageError(f"a message must be an object with a role, got {data!r:.80}")
+        if "role" not in data:
+            raise MessageError(f"a message has no role; its keys are {sorted(map(str, data))}")
+        calls = data.get("tool_calls") or ()
+        if not isinstance(calls, Sequence) or isinstance(calls, str):
+            raise MessageError(f"tool_calls must be a list, got {calls!r:.80}")
+        extra = {k: v for k, v in data.items() if k not in _KNOWN and v is not None}
+        return cls(
+            data["role"],
+            data.get("content"),
+            name=data.get("name"),
+            timestamp=_timestamp(data.get("timestamp")),
+            tool_calls=tuple(ToolCall.from_dict(call) for call in calls),
+            tool_call_id=data.get("tool_call_id"),
+            pinned=bool(data.get("pinned", False)),
+            metadata=data.get("metadata") or _NOTHING,
+            extra=extra or _NOTHING,
+        )
+
+
+_KNOWN = frozenset(
+    "role content name timestamp tool_calls tool_call_id pinned metadata".split()
+)
+
+
+def _role(value: object) -> Role:
+    try:
+        return _ROLES[value]
+    except (KeyError, TypeError):
+        raise MessageError(
+            f"unknown role {value!r}; use one of {', '.join(role.value for role in Role)}"
+        ) from None
+
+
+def _parts(content: object) -> tuple[Part, ...]:
+    if isinstance(content, str):  # a subclass of str: keep the plain text
+        return check_text(str(content), "content")  # type: ignore[return-value]
+    if not isinstance(content, list | tuple):
+        raise MessageError(
+            f"content must be text or a list of parts, got {type(content).__name__}: {content!r:.80}"
+        )
+    for i, part in enumerate(content):
+        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+            raise MessageError(
+                f"content[{i}] must be an object with a 'type', such as "
+                f'{{"type": "text", "text": ...}}; got {part!r:.80}'
+            )
+    return tuple(freeze(part, f"content[{i}]") for i, part in enumerate(content))
+
+
+def _fields(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise MessageError(f"{where} must be a mapping, got {type(value).__name__}: {value!r:.80}")
+    return freeze(value, where) if value else _NOTHING  # type: ignore[no-any-return]
+
+
+def _timestamp(value: object) -> datetime | None:
+    """Read ISO 8601 text, or seconds since 1970 (as UTC)."""
+    try:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, tz=timezone.utc)
+    except (ValueError, OverflowError, OSError) as error:
+        raise MessageError(
+            f"timestamp {value!r:.80} is neither ISO 8601 text nor seconds since 1970"
+        ) from error
+    return value  # type: ignore[return-value]  # None, or checked by Message

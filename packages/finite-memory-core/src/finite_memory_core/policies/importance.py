@@ -1,0 +1,102 @@
+"""Importance: the blocks that say most stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..blocks import Block
+from ..errors import ConfigError
+from .base import Policy, View
+from .information import asks, idf, information, keep_newest, names, numbers
+
+Scorer = Callable[[Sequence[Block]], Sequence[float]]
+"""Gives each block a number, such as the attention that a model's last queries pay to it."""
+
+NAME, NUMBER, REFERENCE = 3.0, 1.0, 0.5
+QUESTION, ANSWER = 0.5, 1.15
+COST = 3.0
+
+
+class Importance(Policy):
+    """Keeps the blocks with the most information for their tokens.
+
+    A block's worth is the information of its words under the conversation's own statistics, more
+    for names, numbers and dates, and for words that later turns take up; less if it is a question,
+    more if it answers one. The weights were chosen on LoCoMo's development conversations
+    (``docs/policies.md`` has the ablation).
+
+    Args:
+        scorer: gives the worths instead, for example from a model's attention; None for the rules
+            above.
+        recent: the share of the room that the newest blocks take in any case, 0 to 1: an answer
+            to the last thing said needs it.
+
+    Raises:
+        ConfigError: `recent` is no share, or a scorer is stored by name only and must be passed.
+    """
+
+    name = "importance"
+
+    def __init__(self, scorer: Scorer | None = None, recent: float = 0.1) -> None:
+        if scorer is not None and not callable(scorer):
+            raise ConfigError(f"scorer must be callable with blocks; pass it again, got {scorer!r}")
+        self.scorer = scorer
+        self.recent = check_share("recent", recent)
+
+    def settings(self) -> Mapping[str, Any]:
+        """See `Policy.settings`."""
+        own: dict[str, Any] = {"recent": self.recent}
+        if self.scorer is not None:
+            own["scorer"] = getattr(self.scorer, "__qualname__", type(self.scorer).__qualname__)
+        return own
+
+    def worth(self, view: View) -> Sequence[float]:
+        """Return each block's worth, the newest above all."""
+        if self.scorer is not None:
+            worths = [float(score) for score in self.scorer(view.candidates)]
+        else:
+            worths = importance(view)
+        return keep_newest(worths, view.candidates, self.recent * view.room)
+
+
+def importance(view: View) -> list[float]:
+    """Return the importance of each candidate by the rules of `Importance`."""
+    blocks = view.candidates
+    weights = idf([*blocks, *view.kept])
+    references = _references(blocks, view)
+    worths = []
+    for i, block in enumerate(blocks):
+        view.deadline.check()
+        said = information(block, weights) + NAME * names(block.text) + NUMBER * numbers(block.text)
+        said += REFERENCE * references[i]
+        if asks(block):
+            said *= QUESTION
+        elif i and blocks[i - 1].end == block.index and asks(blocks[i - 1]):
+            said *= ANSWER
+        worths.append(max(0.0, said - COST))
+    return worths
+
+
+def _references(blocks: Sequence[Block], view: View) -> list[float]:
+    """Return how many words each block was the first to say that later blocks take up."""
+    first: dict[str, int] = {}
+    counts = [0.0] * len(blocks)
+    for i, block in enumerate(blocks):
+        for term in block.terms:
+            said_in = first.setdefault(term, i)
+            if said_in != i:
+                counts[said_in] += 1.0
+                first[term] = i
+    return counts
+
+
+def check_share(name: str, value: float) -> float:
+    """Return `value`, a share from 0 to 1.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{name} must be a share from 0 to 1, got {value!r}")
+    return float(value)

@@ -1,0 +1,110 @@
+"""Resuming: from a stored session to a fold that goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from . import checkpoint
+from .errors import ConfigError, StoreError
+from .fold import Fold
+from .policies import build_policy
+from .settings import Settings
+from .stores.base import Session, Store
+from .summarizing import ExtractiveSummarizer
+
+_STORED = ("budget", "low_water", "reserve", "oversize", "max_policy_ms")
+_PASSED = (*_STORED, "policy", "counter", "summarizer", "embedder", "observers", "tools")
+
+
+def find(store: Store, session_id: str) -> tuple[Session, Settings]:
+    """Return a session's head and its settings as they were last.
+
+    Raises:
+        StoreError: no such session.
+    """
+    session = store.session(session_id)
+    if session is None:
+        known = [s.id for s in store.sessions()[-5:]]
+        latest = f"the latest are {', '.join(map(repr, known))}" if known else "it is empty"
+        raise StoreError(f"the store has no session {session_id!r}; {latest}")
+    changed = store.last_event(session_id, "settings")
+    return session, Settings.loads(session.settings if changed is None else changed[1].body)
+
+
+def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a memory with `stored` settings, changed by `overrides`.
+
+    Raises:
+        ConfigError: an unknown argument, or the session needs something that must be passed.
+    """
+    unknown = set(overrides) - set(_PASSED)
+    if unknown:
+        raise ConfigError(
+            f"{', '.join(sorted(unknown))} cannot be changed here; what can is {', '.join(_PASSED)}"
+        )
+    embedder = overrides.get("embedder")
+    if "policy" in overrides:
+        policy = build_policy(overrides["policy"], embedder=embedder)
+    else:
+        policy = build_policy(stored.policy, stored.policy_settings, embedder)
+    return {
+        **{name: overrides.get(name, getattr(stored, name)) for name in _STORED},
+        "policy": policy,
+        "counter": overrides.get("counter"),
+        "summarizer": _summarizer(stored, overrides),
+        "observers": overrides.get("observers", ()),
+    }
+
+
+def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
+    if "summarizer" in overrides or "policy" in overrides:
+        return overrides.get("summarizer")
+    if stored.summarizer in (None, ExtractiveSummarizer.__qualname__):
+        return ExtractiveSummarizer() if stored.summarizer else None
+    raise ConfigError(
+        f"this session was summarized by {stored.summarizer!r}, which no store can hold; pass it "
+        "again as summarizer=..., or summarizer=None to go on without"
+    )
+
+
+def replay(fold: Fold, store: Store, session: Session) -> None:
+    """Bring the fresh `fold` to the end of `session`, from its last checkpoint on."""
+    found = store.last_event(session.id, "checkpoint")
+    start, seq = 0, 0
+    if found is not None:
+        start, seq = found[1].at, found[0] + 1
+        checkpoint.load(
+            fold, start, found[1].body, lambda a, b: store.messages(session.id, a, b)
+        )
+    events = store.events(session.id, seq)
+    event = next(events, None)
+    stop = session.version.messages
+    for index, counted in enumerate(store.messages(session.id, start, stop), start):
+        while event is not None and event.at <= index:
+            fold.replay(event)
+            event = next(events, None)
+        fold.push(counted.message, counted.tokens)
+    while event is not None:
+        fold.replay(event)
+        event = next(events, None)
+    fold.staged.clear()
+    fold.events.clear()
+    fold.notices.clear()
+
+
+def note_changes(
+    fold: Fold, stored: Settings, now: Settings, overrides: Mapping[str, Any]
+) -> None:
+    """Write down settings that differ from the stored ones, and what stands in for a lost counter."""
+    if stored.counter is not None and "counter" not in overrides:
+        now = replace(now, counter=stored.counter)
+        fold.fall_back(
+            "counter",
+            f"the session was counted with {stored.counter!r}, which was not passed; what it "
+            "counted stands, and new messages are estimated",
+        )
+    if now != stored:
+        fold.note("settings", now.dumps())
+        fold.note("checkpoint", checkpoint.dump(fold))

@@ -1,0 +1,98 @@
+"""What a memory did, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts that only ever grow, and that a resumed memory takes up where they stood.
+
+    Attributes:
+        evictions: how often the budget was exceeded.
+        blocks_evicted: blocks that left.
+        tokens_evicted: what they cost, in tokens.
+        summaries: how often blocks were folded into the summary.
+        clipped: messages that were too large and stand clipped in the context.
+        unanswered: blocks kept out because a tool call in them never got its result.
+        fallbacks: how often something stood in for what was asked for, by what failed.
+    """
+
+    evictions: int = 0
+    blocks_evicted: int = 0
+    tokens_evicted: int = 0
+    summaries: int = 0
+    clipped: int = 0
+    unanswered: int = 0
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
+
+    def plus(self, *, fallback: str | None = None, **more: int) -> Totals:
+        """Return these totals with `more` added, and `fallback` counted once."""
+        changes: dict[str, Any] = {name: getattr(self, name) + n for name, n in more.items()}
+        if fallback is not None:
+            count = self.fallbacks.get(fallback, 0) + 1
+            changes["fallbacks"] = {**self.fallbacks, fallback: count}
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStats:
+    """A snapshot of what a memory has seen, holds and did.
+
+    Tokens are by the counter in use, corrected by what the provider reported where it did.
+
+    Attributes:
+        messages: messages in the transcript.
+        tokens_seen: what they cost, all together.
+        tokens_held: what a context built now would hold, everything counted.
+        blocks_held: blocks in that context.
+        budget: the most that it may hold.
+        contexts: contexts built by this object.
+        context_tokens: what they held, all together.
+        stable_tokens: how much of that was the unchanged prefix of the context before.
+        recalled: blocks that were brought back, all contexts together.
+        policy_ms: milliseconds that the policy took, all evictions of this object together.
+        policy_ms_max: the longest of them.
+        correction: the factor by which counts are corrected from reported usage.
+        observer_errors: exceptions that observers raised; they are logged and stop nothing.
+        evictions, blocks_evicted, tokens_evicted, summaries, clipped, unanswered, fallbacks:
+            see `Totals`.
+    """
+
+    messages: int
+    tokens_seen: int
+    tokens_held: int
+    blocks_held: int
+    budget: int
+    contexts: int
+    context_tokens: int
+    stable_tokens: int
+    recalled: int
+    policy_ms: float
+    policy_ms_max: float
+    correction: float
+    observer_errors: int
+    evictions: int
+    blocks_evicted: int
+    tokens_evicted: int
+    summaries: int
+    clipped: int
+    unanswered: int
+    fallbacks: Mapping[str, int]
+
+    @property
+    def stable_share(self) -> float:
+        """The share of all context tokens that a prefix cache could serve, 0 to 1."""
+        return self.stable_tokens / self.context_tokens if self.context_tokens else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, `stable_share` among them."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**own, "fallbacks": dict(self.fallbacks), "stable_share": self.stable_share}

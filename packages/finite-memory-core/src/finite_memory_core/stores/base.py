@@ -1,0 +1,162 @@
+"""What a store is: sessions of messages and events, append-only, one transaction a turn.
+
+A store knows nothing of budgets and policies. To a store a session is two logs, `messages` and
+`events`, and a `Version`, the length of both. Every append names the version that it was computed
+from; a store whose session has moved on since refuses it with `ConflictError`, so that two writers
+can neither lose nor interleave a turn.
+
+To add a store, subclass `Store` and prove it with `finite_memory_core.testing.StoreContract`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from ..errors import ConfigError, MessageError
+from ..messages import Message, check_text
+
+
+class Version(NamedTuple):
+    """How far a session has come: the number of messages and of events in it."""
+
+    messages: int
+    events: int
+
+
+class Counted(NamedTuple):
+    """A message and what it cost in tokens by the counter that was in use when it was appended."""
+
+    message: Message
+    tokens: int
+
+
+class Event(NamedTuple):
+    """Something that the memory must know again when it resumes.
+
+    Attributes:
+        kind: what happened, such as ``"checkpoint"``, ``"pin"`` or ``"usage"``.
+        at: how many messages the transcript had when it happened.
+        body: JSON text.
+    """
+
+    kind: str
+    at: int
+    body: str
+
+
+class Session(NamedTuple):
+    """A session's head: its settings as JSON text, and its version."""
+
+    id: str
+    settings: str
+    version: Version
+
+
+class Store(ABC):
+    """Keeps sessions. Every method may raise `StoreError`; none leaves half a change behind.
+
+    All threads of a process may use a store at the same time. A ``with`` statement closes it.
+    """
+
+    @abstractmethod
+    def create(self, session_id: str, settings: str) -> None:
+        """Begin the empty session `session_id` with `settings` (JSON text).
+
+        Raises:
+            ConfigError: `session_id` is empty, or has a NUL or a lone surrogate.
+            ConflictError: the session exists already.
+        """
+
+    @abstractmethod
+    def session(self, session_id: str) -> Session | None:
+        """Return the head of a session, None where there is no such session."""
+
+    @abstractmethod
+    def sessions(self) -> list[Session]:
+        """Return the heads of all sessions, oldest first."""
+
+    @abstractmethod
+    def append(
+        self,
+        session_id: str,
+        version: Version,
+        messages: Sequence[Counted],
+        events: Sequence[Event],
+    ) -> None:
+        """Append to both logs in one transaction; when this returns, it is durable.
+
+        Args:
+            session_id: the session.
+            version: the version that the caller last saw.
+            messages: what was said, in order.
+            events: what happened, in order.
+
+        Raises:
+            ConflictError: the session is gone, or no longer at `version`; nothing was written.
+        """
+
+    @abstractmethod
+    def messages(
+        self, session_id: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[Counted]:
+        """Yield the messages with index in [start, stop), in order, with bounded memory.
+
+        Args:
+            session_id: the session.
+            start: first index, >= 0.
+            stop: the index after the last; None for all there are.
+        """
+
+    @abstractmethod
+    def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
+        """Yield the events with index >= start, in order."""
+
+    @abstractmethod
+    def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
+        """Return the newest event of `kind` with its index, None where there is none.
+
+        Its cost must not grow with the length of the session.
+        """
+
+    @abstractmethod
+    def delete(self, session_id: str) -> None:
+        """Remove a session and all that was said in it; no error if there is none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the store holds. Closing twice is harmless."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_session_id(session_id: str) -> None:
+    """Raise `ConfigError` unless `session_id` is text that every store can hold."""
+    try:
+        if check_text(session_id, "a session id"):
+            return
+    except MessageError as error:
+        raise ConfigError(str(error)) from error
+    raise ConfigError("a session id is empty; give it a name, such as the user's")
+
+
+def conflict(session_id: str, seen: Version, found: Version | None) -> str:
+    """Return the text of a `ConflictError`, the same for every store."""
+    if found is None:
+        return f"session {session_id!r} is not in the store (deleted?); begin a new one"
+    return (
+        f"another writer appended to session {session_id!r}: we last saw {seen.messages} messages "
+        f"and {seen.events} events, the store has {found.messages} and {found.events}; nothing of "
+        "ours was written. Resume the session from the store and try the turn again"
+    )

@@ -1,0 +1,176 @@
+"""A store in this process's memory: what a `Memory` uses when no store is given.
+
+Recent messages are kept as objects. Older ones are packed, so that an archive takes little more
+than its text does. Every change takes effect by one assignment, so that an interrupt (Ctrl-C) at
+any moment leaves a turn whole or not there.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice
+from threading import Lock
+from typing import NamedTuple
+
+from ..errors import ConflictError
+from ..messages import Message
+from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
+
+_SEGMENT = 512  # messages that are packed at once
+_RECENT = 1_024  # messages kept as objects, before some are packed
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class _Segment:
+    """`_SEGMENT` messages as UTF-8 JSON, one after another."""
+
+    __slots__ = ("_bytes", "_ends", "_tokens")
+
+    def __init__(self, messages: Sequence[Counted]) -> None:
+        texts = [_encode(message.to_dict()).encode() for message, _ in messages]
+        self._bytes = b"".join(texts)
+        self._ends = array("Q", accumulate(map(len, texts), initial=0))
+        self._tokens = array("Q", [tokens for _, tokens in messages])
+
+    def __getitem__(self, index: int) -> Counted:
+        text = self._bytes[self._ends[index] : self._ends[index + 1]]
+        return Counted(Message.from_dict(json.loads(text)), self._tokens[index])
+
+
+class PackedLog:
+    """Messages in order; all but the newest about 1,000 are packed.
+
+    A `Message` is an object of some 400 bytes beside its text, a packed one about 50. One thread
+    may append while others read.
+    """
+
+    def __init__(self) -> None:
+        self._segments: list[_Segment] = []
+        self._recent: tuple[int, list[Counted]] = (0, [])  # index of the first, and from it on
+
+    def __len__(self) -> int:
+        first, recent = self._recent
+        return first + len(recent)
+
+    def __getitem__(self, index: int) -> Counted:
+        first, recent = self._recent
+        if index >= first:
+            return recent[index - first]
+        number, place = divmod(index, _SEGMENT)
+        return self._segments[number][place]
+
+    def extend(self, length: int, messages: Sequence[Counted]) -> None:
+        """Append `messages` after the first `length`; what stood behind those is dropped."""
+        first, recent = self._recent
+        if length - first >= _RECENT:
+            self._pack(length)
+            first, recent = self._recent
+        recent[length - first :] = messages
+
+    def _pack(self, length: int) -> None:
+        first, recent = self._recent
+        packed = len(self._segments) * _SEGMENT
+        while length - packed >= _RECENT:
+            start = packed - first
+            self._segments.append(_Segment(recent[start : start + _SEGMENT]))
+            packed += _SEGMENT
+        self._recent = (packed, recent[packed - first :])
+
+
+class _Head(NamedTuple):
+    """How far a session has come, and the index of the newest event of each kind."""
+
+    version: Version
+    last: dict[str, int]
+
+
+class _Log:
+    """One session. What its logs hold beyond the head's version is not there."""
+
+    def __init__(self, settings: str) -> None:
+        self.settings = settings
+        self.head = _Head(Version(0, 0), {})
+        self.messages = PackedLog()
+        self.events: list[Event] = []
+
+    def append(self, messages: Sequence[Counted], events: Sequence[Event]) -> None:
+        """Append to both logs."""
+        (said, happened), last = self.head
+        self.messages.extend(said, messages)
+        if events:
+            self.events[happened:] = events
+            last = last | {event.kind: i for i, event in enumerate(events, happened)}
+        self.head = _Head(Version(said + len(messages), happened + len(events)), last)
+
+
+class InMemoryStore(Store):
+    """Keeps sessions for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, _Log] = {}
+        self._lock = Lock()
+
+    def create(self, session_id: str, settings: str) -> None:
+        """See `Store.create`."""
+        check_session_id(session_id)
+        with self._lock:
+            if session_id in self._sessions:
+                raise ConflictError(f"session {session_id!r} exists already; resume it instead")
+            self._sessions[session_id] = _Log(settings)
+
+    def session(self, session_id: str) -> Session | None:
+        """See `Store.session`."""
+        log = self._sessions.get(session_id)
+        return None if log is None else Session(session_id, log.settings, log.head.version)
+
+    def sessions(self) -> list[Session]:
+        """See `Store.sessions`."""
+        logs = list(self._sessions.items())
+        return [Session(id_, log.settings, log.head.version) for id_, log in logs]
+
+    def append(
+        self,
+        session_id: str,
+        version: Version,
+        messages: Sequence[Counted],
+        events: Sequence[Event],
+    ) -> None:
+        """See `Store.append`."""
+        with self._lock:
+            log = self._sessions.get(session_id)
+            if log is None or log.head.version != version:
+                found = log.head.version if log else None
+                raise ConflictError(conflict(session_id, version, found))
+            log.append(messages, events)
+
+    def messages(
+        self, session_id: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[Counted]:
+        """See `Store.messages`."""
+        log = self._sessions.get(session_id)
+        if log is not None:
+            end = log.head.version.messages
+            for index in range(start, end if stop is None else min(stop, end)):
+                yield log.messages[index]
+
+    def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
+        """See `Store.events`."""
+        log = self._sessions.get(session_id)
+        if log is not None:
+            yield from islice(log.events, start, log.head.version.events)
+
+    def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
+        """See `Store.last_event`."""
+        log = self._sessions.get(session_id)
+        index = None if log is None else log.head.last.get(kind)
+        return None if log is None or index is None else (index, log.events[index])
+
+    def delete(self, session_id: str) -> None:
+        """See `Store.delete`."""
+        self._sessions.pop(session_id, None)
+
+    def close(self) -> None:
+        """Nothing to release: the sessions stay readable."""
