@@ -20,6 +20,9 @@ any other part, field or tool schema  its JSON text
 The per-message numbers follow OpenAI's published counting recipe (3 a message, 1 a name, 3 for
 the reply) with 1 to spare; 1,600 is the most that Anthropic charges for one image (pixels / 750
 at its size limit) and lies above OpenAI's 1,105 for six tiles.
+
+A counter that knows a chat template may have a method ``count_message(message) -> int``; it then
+replaces these rules for whole messages.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
+from .counting import TokenCounter
 from .errors import CounterError
 from .messages import Message, Part, ToolCall, thaw
 
@@ -42,20 +46,6 @@ REFERENCE = 2_000
 
 _IMAGES = frozenset({"image", "image_url", "input_image"})
 _TEXTS = frozenset({"text", "input_text", "output_text"})
-
-
-@runtime_checkable
-class TokenCounter(Protocol):
-    """Any function from text to its number of tokens.
-
-    It must be deterministic, and give 0 for "". A counter that knows a chat template may also
-    have a method ``count_message(message: Message) -> int``; it then replaces the rules above
-    for whole messages.
-    """
-
-    def __call__(self, text: str, /) -> int:
-        """Return the number of tokens of `text`, >= 0."""
-        ...
 
 
 class Accountant:
@@ -103,10 +93,12 @@ class Accountant:
         if self._whole is not None:
             return self._count_whole(message)
         content = message.content
-        if type(content) is str:
+        if isinstance(content, str):
             total = MESSAGE_OVERHEAD + self.text(content)
         else:
-            total = MESSAGE_OVERHEAD + sum(self.part(part) for part in content or ())
+            total = MESSAGE_OVERHEAD
+            for part in content or ():
+                total += self.part(part)
         if message.name is not None:
             total += NAME_OVERHEAD + self.text(message.name)
         if message.tool_calls:

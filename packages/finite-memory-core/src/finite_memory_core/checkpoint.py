@@ -32,7 +32,7 @@ def dump(fold: Fold) -> str:
     return json.dumps(
         {
             "blocks": [[b.index, len(b.messages), int(b.pinned)] for b in window.blocks],
-            "open": None if window.open is None else [window.open.index, len(window.open.messages)],
+            "open": None if window.open is None else [window.open.start, len(window.open.messages)],
             "summary": fold.summary,
             "clips": [[i, c.message.to_dict(), c.tokens] for i, c in fold.clips.items()],
             "tokens_seen": fold.tokens_seen,
@@ -67,7 +67,8 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
         ]
         opened = None
         if state["open"] is not None:
-            opened = _open(_block(fold, *state["open"], False, read))
+            index, length = state["open"]
+            opened = _open(_block(fold, index, length, False, read))
     except (KeyError, TypeError, ValueError, StopIteration) as error:
         raise CorruptError(
             f"the checkpoint after message {count} of session {fold.session_id!r} cannot be read "
@@ -81,9 +82,7 @@ def _block(fold: Fold, index: int, length: int, pinned: bool, read: Reader) -> B
     if len(stored) != length:
         raise ValueError(f"messages {index} to {index + length} are not all there")
     shown = [fold.clips.get(index + i, counted) for i, counted in enumerate(stored)]
-    return Block(
-        index, tuple(c.message for c in shown), sum(c.tokens for c in shown), pinned
-    )
+    return Block(index, tuple(c.message for c in shown), sum(c.tokens for c in shown), pinned)
 
 
 def _open(block: Block) -> OpenRound:

@@ -28,12 +28,12 @@ def clip(message: Message, accountant: Accountant, room: int) -> Clip | None:
     """
     if not isinstance(message.content, str):
         return None
-    text, whole = message.content, accountant.message(message)
+    text = message.content
     best: Clip | None = None
     low, high = 0, len(text) - 1
     while low <= high:  # the longest that fits, by bisection: a counter need not be linear
         keep = (low + high) // 2
-        candidate = _clipped(message, text, keep, whole, accountant)
+        candidate = _clipped(message, text, keep, accountant)
         if candidate.tokens <= room:
             best, low = candidate, keep + 1
         else:
@@ -41,7 +41,7 @@ def clip(message: Message, accountant: Accountant, room: int) -> Clip | None:
     return best
 
 
-def _clipped(message: Message, text: str, keep: int, whole: int, accountant: Accountant) -> Clip:
+def _clipped(message: Message, text: str, keep: int, accountant: Accountant) -> Clip:
     head = floor_boundary(text, keep * 2 // 3)
     tail = floor_boundary(text, len(text) - keep // 3)
     left_out = accountant.text(text[head:tail])

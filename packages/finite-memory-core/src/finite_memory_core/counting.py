@@ -47,7 +47,7 @@ class EstimatingCounter:
             cost = _ascii_cost(text.encode())
         else:
             cost = _ascii_cost(text.encode("ascii", "ignore")) + _beyond_ascii_cost(text)
-        return -(-cost // 100)
+        return (cost + 50) // 100 or (1 if text else 0)
 
     def __repr__(self) -> str:
         return "EstimatingCounter()"

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from math import isfinite, sqrt
 from typing import Protocol, runtime_checkable
 
-from .errors import FiniteMemoryError
-
-
-class EmbedderError(FiniteMemoryError):
-    """An embedder raised, or returned something that is not one vector a text."""
+from .errors import EmbedderError
 
 
 @runtime_checkable

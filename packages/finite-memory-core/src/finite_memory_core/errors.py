@@ -9,7 +9,7 @@
     ├── BudgetError          something must stay whole and does not fit (also a ValueError)
     ├── CounterError         a token counter that did not return a count
     ├── PolicyError          a policy that broke its contract
-    ├── SummarizerError      a summarizer that broke its contract
+    ├── EmbedderError        an embedder that broke its contract
     ├── StoreError           a store that cannot be read or written
     │   ├── ConflictError    someone else appended to the session first
     │   ├── CorruptError     stored bytes that are not what was written
@@ -23,6 +23,11 @@ Each message says what was wrong, with which value, and what to do about it.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .messages import Message
 
 
 class FiniteMemoryError(Exception):
@@ -47,12 +52,14 @@ class BudgetError(FiniteMemoryError, ValueError):
     Attributes:
         needed: tokens that would have been needed.
         available: tokens that the budget leaves for it.
+        rejected: the message that did not fit (a `Message`); None where it was no message.
     """
 
     def __init__(self, message: str, *, needed: int, available: int) -> None:
         super().__init__(message)
         self.needed = needed
         self.available = available
+        self.rejected: Message | None = None
 
 
 class CounterError(FiniteMemoryError):
@@ -63,8 +70,8 @@ class PolicyError(FiniteMemoryError):
     """A policy raised, or answered with something that is no score per candidate."""
 
 
-class SummarizerError(FiniteMemoryError):
-    """A summarizer raised, or returned something that is no text."""
+class EmbedderError(FiniteMemoryError):
+    """An embedder raised, or returned something that is not one vector a text."""
 
 
 class StoreError(FiniteMemoryError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from .chat import Reply
     from .context import Context
     from .eviction import Eviction
     from .messages import Message
@@ -77,6 +78,21 @@ class ContextBuilt(MemoryEvent):
     """A context was built."""
 
     context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded(MemoryEvent):
+    """A chat's turn was recorded."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed(MemoryEvent):
+    """A chat's turn ended in `error`; it was undone, or `kept` as interrupted."""
+
+    error: BaseException
+    kept: bool
 
 
 class Observer(Protocol):

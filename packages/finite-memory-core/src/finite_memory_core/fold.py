@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
-from . import checkpoint
-from . import window as window_module
+from . import checkpoint, window as window_module
 from .accounting import CONTEXT_OVERHEAD, Accountant
 from .blocks import Block
 from .clip import clip
 from .counting import Calibration
 from .errors import BudgetError, MessageError, ToolCallError
-from .eviction import Decision, Eviction, plan
 from .events import Clipped, Evicted, FellBack, MemoryEvent, Summarized, Unanswered
+from .eviction import Decision, Eviction, plan
 from .messages import Message, Role, thaw
 from .policies.base import Policy
 from .stats import Totals
@@ -56,7 +55,7 @@ class Mark(NamedTuple):
 
     window: Window
     window_mark: window_module.Mark
-    count: int
+    messages: int
     tokens_seen: int
     totals: Totals
     calibration: Calibration | None
@@ -172,7 +171,7 @@ class Fold:
         """Make everything as it was at `mark`."""
         self.window = mark.window
         self.window.cut(mark.window_mark)
-        self.count, self.tokens_seen = mark.count, mark.tokens_seen
+        self.count, self.tokens_seen = mark.messages, mark.tokens_seen
         self.totals, self.last, self.summary = mark.totals, mark.last, mark.summary
         self.calibration, self.clips = mark.calibration, mark.clips
         del self.staged[mark.staged :]
@@ -204,16 +203,23 @@ class Fold:
             )
         if tokens is None:
             tokens = self.accountant.message(message)
+        try:
+            self._place(message, tokens)
+        except BudgetError as error:
+            error.rejected = message
+            raise
+        self.staged.append(Counted(message, tokens))
+        self.count += 1
+        self.tokens_seen += tokens
+        self._write_checkpoint_if_due()
+
+    def _place(self, message: Message, tokens: int) -> None:
         if message.role is Role.TOOL:
             self._answer(message, tokens)
         elif message.tool_calls:
             self._call(message, tokens)
         else:
             self._say(message, tokens)
-        self.staged.append(Counted(message, tokens))
-        self.count += 1
-        self.tokens_seen += tokens
-        self._write_checkpoint_if_due()
 
     def _write_checkpoint_if_due(self) -> None:
         if self._checkpoint_due:
@@ -225,7 +231,7 @@ class Fold:
         if window.open is not None:
             self._abandon(window.open)
         block = Block(self.count, (message,), tokens, message.pinned or role.instructs)
-        if window.tokens + tokens + window.extra(role) > self.limit:
+        if window.tokens + tokens + window.lead_cost(role) > self.limit:
             fitted = self._fit(block)
             if fitted is None:
                 self._turn_away(block)
@@ -241,7 +247,9 @@ class Fold:
         ids = [call.id for call in message.tool_calls]
         if len(set(ids)) < len(ids):
             twice = next(i for i in ids if ids.count(i) > 1)
-            raise ToolCallError(f"tool call id {twice!r} stands twice in one message; ids must differ")
+            raise ToolCallError(
+                f"tool call id {twice!r} stands twice in one message; ids must differ"
+            )
         opened = OpenRound(self.count, (message,), tokens, frozenset(ids), message.pinned)
         self._open(opened)
 
@@ -249,7 +257,9 @@ class Fold:
         call_id, opened = message.tool_call_id, self.window.open
         if opened is None or call_id not in opened.pending:
             raise ToolCallError(_stray(call_id, opened))
-        room = self.limit - self._required(Role.TOOL) - opened.tokens - 64 * (len(opened.pending) - 1)
+        room = (
+            self.limit - self._required(Role.TOOL) - opened.tokens - 64 * (len(opened.pending) - 1)
+        )
         if tokens > room:
             share = min(room // len(opened.pending), self.limit // 2)
             shown = self._clip(message, tokens, share)
@@ -257,7 +267,7 @@ class Fold:
                 raise self._too_large(f"the result of tool call {call_id!r}", tokens, room)
             message, tokens = shown
         grown = OpenRound(
-            opened.index,
+            opened.start,
             (*opened.messages, message),
             opened.tokens + tokens,
             opened.pending - {call_id},
@@ -265,19 +275,19 @@ class Fold:
         )
         self._open(grown)
         if not grown.pending:
-            block = Block(grown.index, grown.messages, grown.tokens, grown.pinned)
+            block = Block(grown.start, grown.messages, grown.tokens, grown.pinned)
             self.window.open = None
             self.window.push(block)
 
     def _open(self, opened: OpenRound) -> None:
         """Make `opened` the open round, with room for it."""
         window = self.window
-        if window.tokens + opened.tokens + window.extra(Role.ASSISTANT) > self.limit:
+        if window.tokens + opened.tokens + window.lead_cost(Role.ASSISTANT) > self.limit:
             room = self.limit - self._required(Role.ASSISTANT)
             if opened.tokens > room:
                 raise self._too_large("a message with tool calls", opened.tokens, room)
             self._evict(
-                Block(opened.index, opened.messages, opened.tokens, opened.pinned), window.question
+                Block(opened.start, opened.messages, opened.tokens, opened.pinned), window.question
             )
         self.window.open = opened
 
@@ -285,7 +295,7 @@ class Fold:
         self.window.open = None
         self.totals = self.totals.plus(unanswered=1)
         ids = tuple(sorted(opened.pending))
-        self.notices.append(Unanswered(self.session_id, opened.index, ids))
+        self.notices.append(Unanswered(self.session_id, opened.start, ids))
 
     # -- making room ----------------------------------------------------------------------------
 
@@ -307,7 +317,9 @@ class Fold:
         alone = self.limit - self.window.fixed - self._bridge_tokens
         if role is Role.ASSISTANT and not block.pinned and block.tokens <= alone:
             return None
-        what = "a pinned message" if block.messages[0].pinned else f"a message of role {role.value!r}"
+        what = (
+            "a pinned message" if block.messages[0].pinned else f"a message of role {role.value!r}"
+        )
         raise self._too_large(what, block.tokens, room)
 
     def _clip(self, message: Message, tokens: int, room: int) -> Counted | None:
@@ -323,7 +335,9 @@ class Fold:
             return None
         shown = Counted(clipped.message, clipped.tokens)
         self.clips = {**self.clips, self.count: shown}
-        self.note("clip", json.dumps([clipped.message.to_dict(), clipped.tokens], ensure_ascii=False))
+        self.note(
+            "clip", json.dumps([clipped.message.to_dict(), clipped.tokens], ensure_ascii=False)
+        )
         self.totals = self.totals.plus(clipped=1)
         self.notices.append(Clipped(self.session_id, self.count, tokens, clipped.left_out))
         return shown
@@ -335,7 +349,16 @@ class Fold:
         )
         tokens = self.window.tokens
         self._record(
-            Eviction(self.count, self.policy.name, tokens + block.tokens, tokens, 0, None, (decision,), 0.0),
+            Eviction(
+                self.count,
+                self.policy.name,
+                tokens + block.tokens,
+                tokens,
+                0,
+                None,
+                (decision,),
+                0.0,
+            ),
             [block],
         )
 
@@ -422,7 +445,7 @@ class Fold:
         self._write_checkpoint_if_due()
 
     def learn(self, counted: int, reported: int) -> None:
-        """Correct counts from the usage of a context that was `counted` tokens before correction."""
+        """Correct counts: a context `counted` as so many tokens was `reported` as so many."""
         if self.calibration is None:
             return
         self.calibration = Calibration.from_dict(self.calibration.to_dict())

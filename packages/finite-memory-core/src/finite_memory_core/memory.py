@@ -20,8 +20,7 @@ from .counting import Calibration, EstimatingCounter, TokenCounter
 from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, MessageError
 from .events import Appended, ContextBuilt, MemoryEvent, Observer
 from .eviction import Eviction
-from .fold import Fold
-from .fold import Mark as FoldMark
+from .fold import Fold, Mark as FoldMark
 from .messages import Message, Role, freeze
 from .policies import Policy, build_policy
 from .settings import Settings, check_limits, name_of
@@ -290,9 +289,7 @@ class Memory:
     def _commit(self, mark: FoldMark) -> None:
         """Write what is staged; on failure make everything as it was at `mark`."""
         fold, version = self._fold, self._version
-        after = Version(
-            version.messages + len(fold.staged), version.events + len(fold.events)
-        )
+        after = Version(version.messages + len(fold.staged), version.events + len(fold.events))
         try:
             if after != version:
                 self._store.append(self._session_id, version, fold.staged, fold.events)
@@ -324,9 +321,9 @@ class Memory:
             if staged:
                 tokens = sum(counted.tokens for counted in staged)
                 said = tuple(counted.message for counted in staged)
-                self._tell(Appended(self._session_id, start, said, tokens))
+                self.tell(Appended(self._session_id, start, said, tokens))
             for notice in notices:
-                self._tell(notice)
+                self.tell(notice)
 
     def _time_policies(self, notices: Sequence[MemoryEvent]) -> None:
         for notice in notices:
@@ -335,7 +332,7 @@ class Memory:
                 self._policy_ms += eviction.ms
                 self._policy_ms_max = max(self._policy_ms_max, eviction.ms)
 
-    def _tell(self, event: MemoryEvent) -> None:
+    def tell(self, event: MemoryEvent) -> None:
         """Tell the observers; one that fails is logged and counted, and stops nothing."""
         for observer in self._observers:
             try:
@@ -399,7 +396,7 @@ class Memory:
                 eviction=fold.last,
             )
             if self._observers:
-                self._tell(ContextBuilt(self._session_id, context))
+                self.tell(ContextBuilt(self._session_id, context))
             return context
 
     def _unchanged(self, messages: tuple[Message, ...]) -> tuple[int, int]:
@@ -582,9 +579,7 @@ class Memory:
         """
         session, stored = resuming.find(store, session_id)
         memory = cls.__new__(cls)
-        memory._set_up(
-            store=store, session_id=session_id, **resuming.arguments(stored, overrides)
-        )
+        memory._set_up(store=store, session_id=session_id, **resuming.arguments(stored, overrides))
         resuming.replay(memory._fold, store, session)
         memory._version = session.version
         resuming.note_changes(memory._fold, stored, memory.settings, overrides)

@@ -6,13 +6,13 @@ This module knows nothing of budgets, tokens, blocks or stores.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 from .errors import MessageError
 
@@ -180,7 +180,19 @@ class ToolCall:
         )
 
 
-@dataclass(frozen=True, slots=True)
+class _Fields(TypedDict, total=False):
+    """What a message may have beside its role and content; see `Message`."""
+
+    name: str | None
+    timestamp: datetime | None
+    tool_calls: Iterable[ToolCall]
+    tool_call_id: str | None
+    pinned: bool
+    metadata: Mapping[str, Any]
+    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Message:
     """One utterance. Immutable, comparable, and the same after any number of round trips.
 
@@ -203,29 +215,41 @@ class Message:
 
     role: Role
     content: Content
-    name: str | None = field(default=None, kw_only=True)
-    timestamp: datetime | None = field(default=None, kw_only=True)
-    tool_calls: tuple[ToolCall, ...] = field(default=(), kw_only=True)
-    tool_call_id: str | None = field(default=None, kw_only=True)
-    pinned: bool = field(default=False, kw_only=True)
-    metadata: Mapping[str, Any] = field(default_factory=_nothing, kw_only=True)
-    extra: Mapping[str, Any] = field(default_factory=_nothing, kw_only=True)
+    name: str | None
+    timestamp: datetime | None
+    tool_calls: tuple[ToolCall, ...]
+    tool_call_id: str | None
+    pinned: bool
+    metadata: Mapping[str, Any]
+    extra: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        if type(self.role) is not Role:
-            object.__setattr__(self, "role", _role(self.role))
-        if type(self.content) is str:
-            check_text(self.content, "content")
-        elif self.content is not None:
-            object.__setattr__(self, "content", _parts(self.content))
-        if self.tool_calls or self.tool_call_id is not None or not self.content:
+    def __init__(
+        self,
+        role: Role | str,
+        content: str | Sequence[Part] | None,
+        *,
+        name: str | None = None,
+        timestamp: datetime | None = None,
+        tool_calls: Iterable[ToolCall] = (),
+        tool_call_id: str | None = None,
+        pinned: bool = False,
+        metadata: Mapping[str, Any] = _NOTHING,
+        extra: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "role", role if type(role) is Role else _role(role))
+        put(self, "content", _content(content))
+        put(self, "name", name)
+        put(self, "timestamp", timestamp)
+        put(self, "tool_calls", tuple(tool_calls) if tool_calls else ())
+        put(self, "tool_call_id", tool_call_id)
+        put(self, "pinned", pinned)
+        put(self, "metadata", _fields(metadata, "metadata"))
+        put(self, "extra", _fields(extra, "extra"))
+        if self.tool_calls or tool_call_id is not None or not content:
             self._check_tools_and_emptiness()
-        if self.name is not None or self.timestamp is not None:
+        if name is not None or timestamp is not None:
             self._check_speaker()
-        if self.metadata is not _NOTHING:
-            object.__setattr__(self, "metadata", _fields(self.metadata, "metadata"))
-        if self.extra is not _NOTHING:
-            object.__setattr__(self, "extra", _fields(self.extra, "extra"))
 
     def _check_speaker(self) -> None:
         if self.name is not None and not check_text(self.name, "name"):
@@ -234,7 +258,6 @@ class Message:
             raise MessageError(f"timestamp must be a datetime, got {self.timestamp!r:.80}")
 
     def _check_tools_and_emptiness(self) -> None:
-        object.__setattr__(self, "tool_calls", tuple(self.tool_calls))
         for call in self.tool_calls:
             if not isinstance(call, ToolCall):
                 raise MessageError(f"tool_calls takes ToolCall objects, got {call!r:.80}")
@@ -244,7 +267,8 @@ class Message:
             self._check_result()
         elif self.tool_call_id is not None:
             raise MessageError(
-                f"tool_call_id {self.tool_call_id!r} belongs to role 'tool', not {self.role.value!r}"
+                f"tool_call_id {self.tool_call_id!r} belongs to role 'tool', not "
+                f"{self.role.value!r}"
             )
         elif not self.content and not self.tool_calls and not self.extra:
             raise MessageError(
@@ -270,23 +294,25 @@ class Message:
         return self
 
     @classmethod
-    def system(cls, content: Any, **fields: Any) -> Message:
+    def system(cls, content: str | Sequence[Part] | None, **fields: Unpack[_Fields]) -> Message:
         """Return a system message; `fields` are those of `Message`."""
         return cls(Role.SYSTEM, content, **fields)
 
     @classmethod
-    def user(cls, content: Any, **fields: Any) -> Message:
+    def user(cls, content: str | Sequence[Part] | None, **fields: Unpack[_Fields]) -> Message:
         """Return a user's message; `fields` are those of `Message`."""
         return cls(Role.USER, content, **fields)
 
     @classmethod
-    def assistant(cls, content: Any = None, **fields: Any) -> Message:
+    def assistant(
+        cls, content: str | Sequence[Part] | None = None, **fields: Unpack[_Fields]
+    ) -> Message:
         """Return an assistant's message; `fields` are those of `Message`."""
         return cls(Role.ASSISTANT, content, **fields)
 
     @classmethod
-    def tool(cls, content: Any, **fields: Any) -> Message:
-        """Return a tool's result; `fields` are those of `Message`, `tool_call_id` among them."""
+    def tool(cls, content: str | Sequence[Part] | None, **fields: Unpack[_Fields]) -> Message:
+        """Return a tool's result; `fields` are those of `Message`."""
         return cls(Role.TOOL, content, **fields)
 
     @property
@@ -359,7 +385,7 @@ class Message:
 
 
 _KNOWN = frozenset(
-    "role content name timestamp tool_calls tool_call_id pinned metadata".split()
+    ["role", "content", "name", "timestamp", "tool_calls", "tool_call_id", "pinned", "metadata"]
 )
 
 
@@ -372,13 +398,18 @@ def _role(value: object) -> Role:
         ) from None
 
 
-def _parts(content: object) -> tuple[Part, ...]:
+def _content(content: object) -> Content:
+    if type(content) is str:
+        return check_text(content, "content")
+    return content if content is None else _parts(content)
+
+
+def _parts(content: object) -> Content:
     if isinstance(content, str):  # a subclass of str: keep the plain text
-        return check_text(str(content), "content")  # type: ignore[return-value]
+        return check_text(str(content), "content")
     if not isinstance(content, list | tuple):
-        raise MessageError(
-            f"content must be text or a list of parts, got {type(content).__name__}: {content!r:.80}"
-        )
+        kind = type(content).__name__
+        raise MessageError(f"content must be text or a list of parts, got {kind}: {content!r:.80}")
     for i, part in enumerate(content):
         if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
             raise MessageError(
@@ -389,20 +420,22 @@ def _parts(content: object) -> tuple[Part, ...]:
 
 
 def _fields(value: object, where: str) -> Mapping[str, Any]:
+    if value is _NOTHING:
+        return _NOTHING
     if not isinstance(value, Mapping):
         raise MessageError(f"{where} must be a mapping, got {type(value).__name__}: {value!r:.80}")
     return freeze(value, where) if value else _NOTHING  # type: ignore[no-any-return]
 
 
-def _timestamp(value: object) -> datetime | None:
+def _timestamp(value: Any) -> datetime | None:
     """Read ISO 8601 text, or seconds since 1970 (as UTC)."""
     try:
         if isinstance(value, str):
             return datetime.fromisoformat(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, tz=timezone.utc)
+            return datetime.fromtimestamp(value, tz=UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise MessageError(
             f"timestamp {value!r:.80} is neither ISO 8601 text nor seconds since 1970"
         ) from error
-    return value  # type: ignore[return-value]  # None, or checked by Message
+    return value  # type: ignore[no-any-return]  # None, or refused by Message

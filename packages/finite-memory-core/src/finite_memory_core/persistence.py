@@ -59,7 +59,7 @@ def write(path: str | PathLike[str], store: Store, session_id: str) -> None:
                 file.write(_SEAL + digest.hexdigest().encode() + b'"}\n')
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, target)
+            temporary.replace(target)
             _sync_directory(target.parent)
         finally:
             temporary.unlink(missing_ok=True)

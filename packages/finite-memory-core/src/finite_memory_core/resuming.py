@@ -75,9 +75,7 @@ def replay(fold: Fold, store: Store, session: Session) -> None:
     start, seq = 0, 0
     if found is not None:
         start, seq = found[1].at, found[0] + 1
-        checkpoint.load(
-            fold, start, found[1].body, lambda a, b: store.messages(session.id, a, b)
-        )
+        checkpoint.load(fold, start, found[1].body, lambda a, b: store.messages(session.id, a, b))
     events = store.events(session.id, seq)
     event = next(events, None)
     stop = session.version.messages
@@ -94,10 +92,8 @@ def replay(fold: Fold, store: Store, session: Session) -> None:
     fold.notices.clear()
 
 
-def note_changes(
-    fold: Fold, stored: Settings, now: Settings, overrides: Mapping[str, Any]
-) -> None:
-    """Write down settings that differ from the stored ones, and what stands in for a lost counter."""
+def note_changes(fold: Fold, stored: Settings, now: Settings, overrides: Mapping[str, Any]) -> None:
+    """Write down settings that differ from the stored ones, and that a counter was lost."""
     if stored.counter is not None and "counter" not in overrides:
         now = replace(now, counter=stored.counter)
         fold.fall_back(

@@ -68,28 +68,36 @@ def check_limits(
     Raises:
         ConfigError: a number that cannot work, with what would.
     """
-    for name, value in (("budget", budget), ("reserve", reserve)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigError(f"{name} must be a whole number of tokens, got {value!r}")
+    _check_count("budget", budget)
+    _check_count("reserve", reserve)
     if budget == 0 or reserve >= budget:
         raise ConfigError(
             f"budget must be a positive number of tokens above the reserve for the reply, got "
             f"budget={budget}, reserve={reserve}"
         )
-    if isinstance(low_water, bool) or not isinstance(low_water, int | float):
-        raise ConfigError(f"low_water must be a share of the budget, got {low_water!r}")
-    if not 0 < low_water <= 1:
+    if not _is_number(low_water) or not 0 < low_water <= 1:
         raise ConfigError(
-            f"low_water must lie above 0 and at most at 1 (a share of the budget), got {low_water}"
+            f"low_water must lie above 0 and at most at 1 (a share of the budget), got "
+            f"{low_water!r}"
         )
     if oversize not in ("raise", "clip"):
         raise ConfigError(f"oversize must be 'raise' or 'clip', got {oversize!r}")
-    if max_policy_ms is not None and not max_policy_ms > 0:
+    if max_policy_ms is not None and not (_is_number(max_policy_ms) and max_policy_ms > 0):
         raise ConfigError(
-            f"max_policy_ms must be a positive number of milliseconds or None, got {max_policy_ms!r}"
+            f"max_policy_ms must be a positive number of milliseconds or None, got "
+            f"{max_policy_ms!r}"
         )
     share = getattr(policy, "summary_share", DEFAULT_SUMMARY_SHARE)
     return Limits(budget, low_water, reserve, oversize == "clip", max_policy_ms, share)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"{name} must be a whole number of tokens, 0 or more, got {value!r}")
 
 
 def name_of(thing: TokenCounter | Summarizer | None) -> str | None:

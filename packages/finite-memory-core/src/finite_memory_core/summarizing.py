@@ -12,8 +12,8 @@ from heapq import heapify, heappop, heappush
 from math import fsum, log
 from typing import NamedTuple
 
-from .accounting import TokenCounter
 from .blocks import Block
+from .counting import TokenCounter
 from .messages import Message
 from .policies.information import names, numbers
 from .text.sentences import sentences

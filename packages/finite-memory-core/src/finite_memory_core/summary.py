@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from .accounting import Accountant, TokenCounter
+from .accounting import Accountant
 from .blocks import Block
-from .messages import Message
+from .counting import TokenCounter
+from .messages import Message, check_text
 from .text.sentences import sentences
 from .window import MARK
 
@@ -69,10 +70,8 @@ def fold_summary(
         return Folded(previous, f"a room of {room} tokens holds no summary; raise summary_share")
     try:
         text = summarizer.summarize(previous, blocks, max_tokens, accountant.text)
-        if not isinstance(text, str):
-            raise TypeError(f"it returned {type(text).__name__}, not text")
-        summary_message(text or ".")
-    except Exception as error:
+        summary_message(check_text(text, "the summary") or ".")
+    except Exception as error:  # noqa: BLE001  # a summarizer is anybody's; told in `problem`
         problem = f"{type(error).__name__}: {error}; the previous summary stands"
         return Folded(previous, problem)
     cut = _cut(text, max_tokens, accountant)

@@ -23,14 +23,14 @@ class OpenRound(NamedTuple):
     """An assistant's tool calls whose results are still coming in; not in the context yet.
 
     Attributes:
-        index: the transcript index of the call.
+        start: the transcript index of the call.
         messages: the call and the results so far.
         tokens: their cost.
         pending: the ids of the calls without a result.
         pinned: whether a message of it is pinned.
     """
 
-    index: int
+    start: int
     messages: tuple[Message, ...]
     tokens: int
     pending: frozenset[str]
@@ -45,7 +45,7 @@ class Mark(NamedTuple):
     tokens: int
     fixed: int
     question: Block | None
-    open: OpenRound | None
+    opened: OpenRound | None
     led: bool
 
 
@@ -114,7 +114,7 @@ class Window:
             self.flat.append(BRIDGE)
             self.tokens += self._bridge_tokens
 
-    def extra(self, role: Role) -> int:
+    def lead_cost(self, role: Role) -> int:
         """Return what a block of `role` costs beside itself if it is pushed now."""
         if self._led or role.instructs or self.summary is not None or role is Role.USER:
             return 0
@@ -147,4 +147,4 @@ class Window:
         del self.blocks[mark.blocks :]
         del self.flat[mark.flat :]
         self.tokens, self.fixed = mark.tokens, mark.fixed
-        self.question, self.open, self._led = mark.question, mark.open, mark.led
+        self.question, self.open, self._led = mark.question, mark.opened, mark.led

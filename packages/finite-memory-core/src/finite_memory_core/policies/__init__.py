@@ -79,9 +79,10 @@ def build_policy(
     if embedder is not None and policy in ("semantic", "hybrid"):
         arguments["embedder"] = embedder
     try:
-        return _policy_class(policy)(**arguments)
+        built: Policy = _policy_class(policy)(**arguments)
     except TypeError as error:
         raise ConfigError(f"policy {policy!r} does not take {arguments}: {error}") from error
+    return built
 
 
 def _policy_class(name: str) -> Any:

@@ -15,7 +15,6 @@ from heapq import heapify, heappop, heappush
 from math import fsum, sqrt
 from operator import mul
 
-from ..blocks import Block
 from .base import View
 
 Rows = Sequence[Mapping[int, float]]

@@ -27,4 +27,4 @@ class Hybrid(Semantic):
         super().__init__(embedder, recent)
 
     def _importance(self, view: View, weights: Mapping[str, float]) -> Sequence[float]:
-        return importance(view)
+        return importance(view, weights)

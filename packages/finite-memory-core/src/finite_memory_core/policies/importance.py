@@ -56,15 +56,19 @@ class Importance(Policy):
         if self.scorer is not None:
             worths = [float(score) for score in self.scorer(view.candidates)]
         else:
-            worths = importance(view)
+            worths = importance(view, idf(view.candidates))
         return keep_newest(worths, view.candidates, self.recent * view.room)
 
 
-def importance(view: View) -> list[float]:
-    """Return the importance of each candidate by the rules of `Importance`."""
+def importance(view: View, weights: Mapping[str, float]) -> list[float]:
+    """Return the importance of each candidate by the rules of `Importance`.
+
+    Args:
+        view: the candidates.
+        weights: what each word is worth, by `idf`.
+    """
     blocks = view.candidates
-    weights = idf([*blocks, *view.kept])
-    references = _references(blocks, view)
+    references = _references(blocks)
     worths = []
     for i, block in enumerate(blocks):
         view.deadline.check()
@@ -78,7 +82,7 @@ def importance(view: View) -> list[float]:
     return worths
 
 
-def _references(blocks: Sequence[Block], view: View) -> list[float]:
+def _references(blocks: Sequence[Block]) -> list[float]:
     """Return how many words each block was the first to say that later blocks take up."""
     first: dict[str, int] = {}
     counts = [0.0] * len(blocks)
@@ -91,7 +95,7 @@ def _references(blocks: Sequence[Block], view: View) -> list[float]:
     return counts
 
 
-def check_share(name: str, value: float) -> float:
+def check_share(name: str, value: object) -> float:
     """Return `value`, a share from 0 to 1.
 
     Raises:

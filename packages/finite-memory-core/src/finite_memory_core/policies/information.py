@@ -17,7 +17,7 @@ from ..blocks import Block
 
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
 _WORD = re.compile(r"[^\W\d_]+")
-_ENDS = ".!?。！？؟।\n:\"“(["
+_ENDS = '.!?。！？؟।\n:"“(['
 _QUESTION_MARKS = ("?", "？", "؟", "՞", ";")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..blocks import Block
-from ..embedding import Embedder, EmbedderError, embed
-from ..errors import ConfigError
+from ..embedding import Embedder, embed
+from ..errors import ConfigError, EmbedderError
 from .base import CannotDecide, Policy, View
 from .coverage import Rows, coverage, dense_rows, lexical_rows
 from .importance import check_share

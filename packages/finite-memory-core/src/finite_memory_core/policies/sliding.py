@@ -45,9 +45,7 @@ class SlidingWindow(Policy):
             start -= 1
             room -= blocks[start].tokens
         start = _next_question(view, start)
-        return [
-            float(i + 1) if i >= start or i < sinks else MUST_LEAVE for i in range(len(blocks))
-        ]
+        return [float(i + 1) if i >= start or i < sinks else MUST_LEAVE for i in range(len(blocks))]
 
 
 def _next_question(view: View, start: int) -> int:

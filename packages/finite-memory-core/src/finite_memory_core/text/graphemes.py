@@ -144,7 +144,7 @@ def _kind_by_category(character: str) -> str:
         return "Control"
     if kind in ("Mn", "Me"):
         return "Extend"
-    if character in "\u0e33\u0eb3" or kind == "Mc" and ord(character) not in _STANDING_ALONE:
+    if character in "\u0e33\u0eb3" or (kind == "Mc" and ord(character) not in _STANDING_ALONE):
         return "SpacingMark"
     return "Other"
 

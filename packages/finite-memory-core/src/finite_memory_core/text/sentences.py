@@ -19,23 +19,26 @@ __all__ = ["sentences"]
 
 _LINE_ENDS = "\\n\\r\\v\\f\x1c-\x1e\x85\u2028\u2029"
 # Full stops that end a sentence with or without a space behind them.
-_SURE = (
-    "。！？｡‼⁇⁈⁉؟۔؞।॥።፧፨။។៕៚๚๛։׃᠃᠉༎།܀܁܂᙮߹࠷࠹࠽࠾᭚᭛᭞᭟᰻᰼᱾᱿᳓꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗𑁇𑁈𑃀𑃁𑅁𑅂𑅃𑇅𑇆"
-)
+_SURE = "。！？｡‼⁇⁈⁉؟۔؞।॥።፧፨။។៕៚๚๛։׃᠃᠉༎།܀܁܂᙮߹࠷࠹࠽࠾᭚᭛᭞᭟᰻᰼᱾᱿᳓꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗𑁇𑁈𑃀𑃁𑅁𑅂𑅃𑇅𑇆"
+_STOPS = f".!?…．{_SURE}"
 _CLOSING = re.escape("\"'”’“‘»›)]}」』）］｝】〉》〕｣〗*_~`")
+# It begins with one class of characters, so that the engine skips at once what is none of them.
 _ENDS = re.compile(
     rf"""
-    (?: (?P<sure> [.!?…]* (?: [{_SURE}] | ．(?!\d) ) [.!?…{_SURE}]* )  # by itself
-      | (?P<maybe> [.!?…]+ | (?<=[\u0370-\u03ff\u1f00-\u1fff])[;\u037e] )  # before a space
-    )
-    [\ufe0e\ufe0f]?
-    (?P<closing> (?: [\ \u00a0\u202f](?=[»›]) | [{_CLOSING}] )* )
-    (?P<space> \s*[{_LINE_ENDS}] | \s* )
-    | (?P<line> [{_LINE_ENDS}] (?: \s*[{_LINE_ENDS}] )? )
+    (?P<stop> [{_STOPS};\u037e{_LINE_ENDS}] (?: (?<=[{_STOPS}])[{_STOPS}]+ )? )
+    (?: (?<![{_LINE_ENDS}]) [\ufe0e\ufe0f]?
+        (?P<closing> (?: [\ \u00a0\u202f](?=[»›]) | [{_CLOSING}] )* )
+    )?
+    (?P<space> \s*[{_LINE_ENDS}] | (?<![{_LINE_ENDS}])\s* )?
     """,
     re.VERBOSE,
 )
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*(?:\n(?:.*\n)*?[ \t]*\1[`~]*[ \t]*$|[\s\S]*\Z)\n?", re.M)
+_IS_SURE = re.compile(f"[{_SURE}]")
+_IS_LINE_END = re.compile(f"[{_LINE_ENDS}]")
+_IS_GREEK = re.compile("[\u0370-\u03ff\u1f00-\u1fff]")
+_FENCE = re.compile(
+    r"^[ \t]*(```+|~~~+)[^\n]*(?:\n(?:.*\n)*?[ \t]*\1[`~]*[ \t]*$|[\s\S]*\Z)\n?", re.MULTILINE
+)
 _BLANK_LINE = re.compile(rf"[{_LINE_ENDS}]\s*[{_LINE_ENDS}]")
 _VISIBLE = re.compile(r"\S")
 _NEXT_WORD = re.compile(r"\w*")
@@ -43,19 +46,36 @@ _NEXT_WORD = re.compile(r"\w*")
 _WRAPPED_LINE = 50  # characters from which on a line may have been broken for its length
 _LONGEST_ABBREVIATION = 24  # characters looked at before a full stop
 
-_NEVER_LAST = frozenset(
-    "mr mrs ms dr prof st mt gen col sgt capt lt rev hon gov sen rep jr sr vs cf viz approx dept"
-    " eg ie incl resp bzw ca evtl ggf inkl hr fr dipl ing sog vgl mme mlle sra srta dra ud uds"
-    " sig dott dhr mevr drs bijv ул им напр".split()
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_TITLES = _set(
+    """
+    Mr Mrs Ms Dr Prof St Mt Gen Col Sgt Capt Lt Rev Hon Gov Sen Rep Jr Sr Hr Fr Dipl Mme Mlle Sra
+    Srta Dra Ud Uds Sig Dott Dhr Mevr Drs
+    """
 )
-_NEVER_BEFORE_NUMBER = frozenset(
-    "no nr nos fig figs eq p pp pg ch chap sec vol art par abs lfd tel ext tab app bd kap s"
-    " jan feb mar apr jun jul aug sep sept oct okt nov dec dez рис стр табл гл п".split()
+_NEVER_LAST = _set(
+    """
+    dr prof vs cf viz approx dept eg ie incl resp bzw evtl ggf inkl ing sog vgl sig dott dhr mevr
+    bijv ул им напр
+    """
 )
+_NEVER_BEFORE_NUMBER = _set(
+    """
+    no nr nos fig figs eq p pp pg ch chap sec vol art par abs lfd tel ext tab app bd kap s jan feb
+    mar apr jun jul aug sep sept oct okt nov dec dez рис стр табл гл п
+    """
+)
+_LETTERS = frozenset("dusvzгт")  # "z. B.", "d. h.", "г. Москва"
 _MAY_END = frozenset({"a.m", "p.m"})
-_MONTHS = frozenset(
-    "januar jänner februar märz april mai juni juli august september oktober november dezember"
-    " jahrhundert".split()
+_MONTHS = _set(
+    """
+    januar jänner februar märz april mai juni juli august september oktober november dezember
+    jahrhundert
+    """
 )
 
 
@@ -70,7 +90,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     start = 0
     for end in _span_ends(text):
-        if is_boundary(text, end) and not text[start:end].isspace():
+        if is_boundary(text, end) and text[start:end].strip():
             spans.append((start, end))
             start = end
     if start < len(text):
@@ -91,22 +111,23 @@ def _span_ends(text: str) -> Iterator[int]:
 
 
 def _prose_ends(text: str, start: int, end: int) -> Iterator[int]:
-    for match in _ENDS.finditer(text, start, end):
-        if match["sure"] or _is_end(text, match):
-            yield match.end()
+    return (match.end() for match in _ENDS.finditer(text, start, end) if _is_end(text, match))
 
 
 def _is_end(text: str, match: re.Match[str]) -> bool:
-    space = match["space"] or match["line"] or ""
-    if _BLANK_LINE.search(space):
+    stop, space = match["stop"], match["space"] or ""
+    if _IS_LINE_END.match(stop):
+        return _BLANK_LINE.search(stop + space) is not None or not _is_wrapped(text, match)
+    if _IS_SURE.search(stop) or _is_full_width_stop(text, match) or _BLANK_LINE.search(space):
         return True
-    if match["maybe"] and (space or match.end() == match.endpos) and _is_full_stop(text, match):
+    if (space or match.end() == match.endpos) and _is_full_stop(text, match):
         return True
-    return _has_line_end(space) and not _is_wrapped(text, match)
+    return _IS_LINE_END.search(space) is not None and not _is_wrapped(text, match)
 
 
-def _has_line_end(space: str) -> bool:
-    return len(space.splitlines()) > 0 and not space.isprintable()
+def _is_full_width_stop(text: str, match: re.Match[str]) -> bool:
+    behind = match.end("stop")
+    return match["stop"].endswith("．") and not text[behind : behind + 1].isdecimal()
 
 
 def _is_wrapped(text: str, match: re.Match[str]) -> bool:
@@ -118,10 +139,12 @@ def _is_wrapped(text: str, match: re.Match[str]) -> bool:
 
 def _is_full_stop(text: str, match: re.Match[str]) -> bool:
     """Return whether a stop with a space behind it ends a sentence."""
+    stop = match["stop"]
+    if stop in ";\u037e":  # a question mark in Greek only
+        return _IS_GREEK.match(text, match.start() - 1) is not None
     following = _character_after(text, match.end())
-    stop = match["maybe"]
     if following.islower():  # "e.g. this", '"Stop!" she said', but "really? i think so"
-        return stop[-1] in "!?;\u037e" and not match["closing"]
+        return stop[-1] in "!?" and not match["closing"]
     return stop != "." or not _is_abbreviation(text, match.start(), match.end())
 
 
@@ -133,11 +156,12 @@ def _is_abbreviation(text: str, stop: int, following: int) -> bool:
         return _is_list_number(before, word) or _word_at(text, following) in _MONTHS
     if len(word) == 1:
         is_initial = word.isupper() and word != "I"
-        return is_initial or _is_before_number(word, text, following)
+        return is_initial or word in _LETTERS or _is_before_number(word, text, following)
     folded = word.casefold()
     if "." in word:
-        return folded not in _MAY_END and all(len(part) <= 2 for part in word.split("."))
-    return folded in _NEVER_LAST or _is_before_number(folded, text, following)
+        parts = word.split(".")
+        return folded not in _MAY_END and all(len(p) <= 2 and p.isalpha() for p in parts)
+    return word in _TITLES or folded in _NEVER_LAST or _is_before_number(folded, text, following)
 
 
 def _is_list_number(before: str, word: str) -> bool:

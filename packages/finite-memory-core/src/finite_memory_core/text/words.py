@@ -40,8 +40,10 @@ _UNSPACED_RUN = re.compile(f"([{_UNSPACED}]+)")
 
 def _terms_pattern(letter: str) -> str:
     """Numbers with their inner punctuation; words, also contracted, dotted or with an ``@``."""
+    number = r"(?<=\d)(?:[.,:/-]\d+)+"
     contraction = r"'(?:t|re|ve|ll|d|m)\b"
-    return rf"\d+(?:[.,:/-]\d+)+|{letter}+(?:{contraction}|(?:[.@]{letter}+)+)?"
+    compound = rf"(?:[.@]{letter}+)+"
+    return rf"{letter}++(?:(?=[.,:/@'-])(?:{number}|{contraction}|{compound}))?"
 
 
 _ASCII_TERMS = re.compile(_terms_pattern(r"\w"), re.ASCII)
@@ -49,7 +51,7 @@ _SPACED_TERMS = re.compile(_terms_pattern(rf"[\w{_MARKS}]"))
 _POSSESSIVE = re.compile(r"'s\b")
 _INVISIBLE = re.compile("[\u00ad\u0640\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff]")
 _COMPOUND = re.compile(r"[._@]")
-_COMPOUND_IN_TEXT = re.compile(r"\w[.@]\w|_")
+_COMPOUND_IN_TEXT = re.compile(r"[._@](?:\w|(?<=_))")
 
 
 def words(text: str) -> list[str]:
@@ -88,7 +90,7 @@ def _terms(text: str, pattern: re.Pattern[str]) -> list[str]:
 
 def _with_parts(term: str) -> Iterator[str]:
     """Yield ``term``, and its parts if it is a compound; bare underscores are none."""
-    if "_" not in term and (term[0].isdigit() or "." not in term and "@" not in term):
+    if "_" not in term and (term[0].isdigit() or ("." not in term and "@" not in term)):
         yield term
         return
     parts = [part for part in _COMPOUND.split(term) if part]
