@@ -254,24 +254,19 @@ _SCRIPT_COSTS: tuple[tuple[int, int], ...] = (
     (0xFE00, 120),  # variation selectors
     (0xFF00, 100),  # full-width forms
 )
-_HAN_PAGES = range(0x4F, 0xA0)  # cost as page 4E does
-_HANGUL_PAGES = range(0xAD, 0xD8)  # cost as page AC does
+# Pages that cost what the page before them costs: Yi, Han, Hangul, private use.
+_SHARING_PAGES = frozenset(
+    (*range(0x4F, 0xA0), *range(0xA1, 0xAC), *range(0xAD, 0xD8), *range(0xE1, 0xFB))
+)
 _TOP_BIT = bytes(128) + bytes([0x80]) * 128
 
 
 def _page_slots() -> bytes:
-    """Number the pages with 7 bits: those that have none of their own share their first's."""
+    """Number the pages with 7 bits: those that cost what the one before costs share its number."""
     slots = bytearray(256)
-    slot = 0
     for page in range(1, 256):
-        slot += _has_own_slot(page)
-        slots[page] = slot
+        slots[page] = slots[page - 1] + (page not in _SHARING_PAGES)
     return bytes(slots)
-
-
-def _has_own_slot(page: int) -> bool:
-    shared = (*_HAN_PAGES, *_HANGUL_PAGES, *range(0xA1, 0xAC), *range(0xE1, 0xFB))
-    return page not in shared
 
 
 def _half_page_costs(slots: bytes) -> bytes:

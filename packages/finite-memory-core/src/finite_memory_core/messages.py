@@ -427,15 +427,15 @@ def _fields(value: object, where: str) -> Mapping[str, Any]:
     return freeze(value, where) if value else _NOTHING  # type: ignore[no-any-return]
 
 
-def _timestamp(value: Any) -> datetime | None:
+def _timestamp(value: object) -> datetime | None:
     """Read ISO 8601 text, or seconds since 1970 (as UTC)."""
+    if value is None or isinstance(value, datetime):
+        return value
     try:
         if isinstance(value, str):
             return datetime.fromisoformat(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, tz=UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise MessageError(
-            f"timestamp {value!r:.80} is neither ISO 8601 text nor seconds since 1970"
-        ) from error
-    return value  # type: ignore[no-any-return]  # None, or refused by Message
+            return datetime.fromtimestamp(value, tz=timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        pass  # refused below, with what was wrong
+    raise MessageError(f"timestamp {value!r:.80} is neither ISO 8601 text nor seconds since 1970")

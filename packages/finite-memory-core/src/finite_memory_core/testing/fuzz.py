@@ -38,6 +38,7 @@ MISCOUNTED = "miscounted"
 PREFIX_BROKEN = "prefix broken"
 TRANSCRIPT_ALTERED = "transcript altered"
 NOT_DETERMINISTIC = "not deterministic"
+NOT_RESUMED = "not resumed"
 
 TOO_LARGE = "Error: the result was too large."
 """What the driver puts in the place of a tool result that was refused."""
@@ -48,7 +49,8 @@ class Subject(Protocol):
 
     It may also have a property `transcript` (all messages that it accepted, checked byte for
     byte), `token_count` (what it says that its last context holds) and `evictions` (how often it
-    evicted; as long as this stands still, a context must begin with the one before).
+    evicted; as long as this stands still, a context must begin with the one before), and a method
+    `resumed` (another subject, made from what this one has stored; it must give the same context).
     """
 
     def append(self, *messages: Message) -> object:
@@ -225,7 +227,8 @@ def fuzz_policy(
     """Fuzz a `Memory` with the policy that `policy_factory` makes; the rest is as in `fuzz`.
 
     Checked beside the context: the token count that it reports, the transcript byte for byte, that
-    the prefix stands still between evictions, and that a replay gives the same contexts.
+    the prefix stands still between evictions, and that a replay and a memory resumed from the
+    store give the same contexts.
 
     Args:
         policy_factory: makes a fresh policy (a class will do), or returns a policy's name.
@@ -252,6 +255,7 @@ class MemorySubject:
 
         self.memory = Memory(budget, policy, counter=quarter, **settings)
         self.token_count = 0
+        self._again = {**settings, "policy": policy, "counter": quarter}
 
     def append(self, *messages: Message) -> None:
         """Append `messages` to the memory."""
@@ -262,6 +266,15 @@ class MemorySubject:
         context = self.memory.context()
         self.token_count = context.token_count
         return context.messages
+
+    def resumed(self) -> MemorySubject:
+        """Return a subject whose memory was read from this one's store."""
+        from ..memory import Memory
+
+        other = MemorySubject.__new__(MemorySubject)
+        other.memory = Memory.resume(self.memory.store, self.memory.session_id, **self._again)
+        other.token_count, other._again = 0, self._again
+        return other
 
     @property
     def transcript(self) -> Sequence[Message]:
@@ -302,7 +315,7 @@ class _Run:
             return True
         try:
             self._append_or_repair(step)
-        except Exception as error:  # a subject of any make: every failure of it is a finding
+        except Exception as error:  # noqa: BLE001 (any failure of a subject is a finding)
             self._fail([f"{CRASHED}: append raised {type(error).__name__}: {error}"])
             return False
         return self._check() if step.calls_model and step.turn != self.skipped else True
@@ -312,7 +325,8 @@ class _Run:
             return
         if len(step.messages) > 1:
             for message in step.messages:
-                self._append_or_repair(replace(step, messages=(message,)))
+                if step.turn != self.skipped:
+                    self._append_or_repair(replace(step, messages=(message,)))
             return
         message = step.messages[0]
         if message.role is Role.TOOL:
@@ -342,11 +356,11 @@ class _Run:
         self.report.calls += 1
         try:
             context = tuple(self.subject.context())
-        except Exception as error:  # as above
+        except Exception as error:  # noqa: BLE001 (as above)
             self._fail([f"{NO_CONTEXT}: {type(error).__name__}: {error}"])
             return isinstance(error, FiniteMemoryError)
         self.contexts[len(self.accepted)] = context
-        found = [*self.checker.check(context), *self._own_checks(context)]
+        found = [*self.checker.check(context), *self._own_checks(context), *self._resume(context)]
         if found:
             self._fail(found)
         self._measure_prefix(context)
@@ -365,6 +379,20 @@ class _Run:
                 same = _common(before, now)
                 yield f"{PREFIX_BROKEN}: at message {same} of {len(before)}, without an eviction"
         self.last_evictions = evictions
+
+    def _resume(self, context: tuple[AnyMessage, ...]) -> Iterable[str]:
+        """Yield what is wrong with a resumed subject, at every tenth call."""
+        resumed = getattr(self.subject, "resumed", None)
+        if resumed is None or self.calls % 10:
+            return
+        try:
+            again = tuple(resumed().context())
+        except FiniteMemoryError as error:
+            yield f"{NOT_RESUMED}: {type(error).__name__}: {error}"
+            return
+        if again != context:
+            same = _common(context, again)
+            yield f"{NOT_RESUMED}: differs at message {same} of {len(context)}"
 
     def _measure_prefix(self, context: tuple[AnyMessage, ...]) -> None:
         if self.last is None or self.said_tokens <= self.report.budget:

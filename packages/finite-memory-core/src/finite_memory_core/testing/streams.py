@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Literal, TypeAlias
 
@@ -37,9 +37,7 @@ class Step:
     turn: int
 
 
-def stream(
-    shape: Shape, seed: int, turns: int, budget: int, big: float = 0.02
-) -> Iterator[Step]:
+def stream(shape: Shape, seed: int, turns: int, budget: int, big: float = 0.02) -> Iterator[Step]:
     """Return the stream called `shape`: see `plain_chat`, `agent_stream` and `rough_stream`."""
     make = {"chat": plain_chat, "agent": agent_stream, "rough": rough_stream}[shape]
     return make(seed, turns, budget, big)
@@ -151,7 +149,7 @@ class _RoughWriter(_Writer):
 
     def __init__(self, seed: int, budget: int, big: float) -> None:
         super().__init__(seed, budget, big)
-        self._now = datetime(2026, 1, 5, 9, tzinfo=timezone.utc)
+        self._now = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
     def prose(self) -> str:
         kind = self.random.random()
@@ -194,18 +192,19 @@ _SCRIPTS = (
     "if x[i] >= 10**6: return {'ok': False}\n",
 )
 
-_WORDS = (
-    "the a of to and in that is was for on with as it at by from or an be this have not are "
-    "train ticket garden sister Turin Monday window letter river market bread winter doctor "
-    "number street music colour table morning evening project deadline invoice customer server "
-    "database release meeting budget travel hotel airport flight weather report question answer "
-    "reason problem change family brother mother teacher school student paper book library film "
-    "kitchen dinner coffee water glass bottle bicycle engine battery camera phone message letter "
-    "contract lawyer price payment account bank office manager colleague interview holiday beach "
-    "mountain forest village bridge church museum painting concert ticket season number score "
-    "player team match result winner silver golden narrow quiet simple strange useful early late "
-    "often never always perhaps because although before after between against without during "
-    "remember forget promise explain decide arrive leave return follow carry repair build write "
-    "read listen suggest compare measure deliver cancel confirm postpone prefer believe expect "
-    "eleven twelve thirty forty hundred thousand first second third half double several enough"
-).split()
+_VOCABULARY = """
+the a of to and in that is was for on with as it at by from or an be this have not are train
+ticket garden sister Turin Monday window letter river market bread winter doctor number street
+music colour table morning evening project deadline invoice customer server database release
+meeting budget travel hotel airport flight weather report question answer reason problem change
+family brother mother teacher school student paper book library film kitchen dinner coffee water
+glass bottle bicycle engine battery camera phone message letter contract lawyer price payment
+account bank office manager colleague interview holiday beach mountain forest village bridge
+church museum painting concert ticket season number score player team match result winner silver
+golden narrow quiet simple strange useful early late often never always perhaps because although
+before after between against without during remember forget promise explain decide arrive leave
+return follow carry repair build write read listen suggest compare measure deliver cancel confirm
+postpone prefer believe expect eleven twelve thirty forty hundred thousand first second third half
+double several enough
+"""
+_WORDS = _VOCABULARY.split()

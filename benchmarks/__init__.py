@@ -1,0 +1,1 @@
+"""The benchmarks. `benchmarks/run.py` is the entry; every figure in the docs comes from it."""

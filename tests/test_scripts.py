@@ -1,0 +1,97 @@
+"""The checks of a wheel's promises fail when a promise is broken."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import check_isolation
+import check_size
+import interpreters
+from distributions import ROOT
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty package ``sample`` in a folder that looks like an installation."""
+    package = tmp_path / "site-packages" / "sample"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(package.parent)
+    return package
+
+
+def test_public_modules_leave_out_the_private(installed: Path) -> None:
+    """An underscore hides a module and all below it."""
+    (installed / "_hidden").mkdir()
+    for name in ("open.py", "_closed.py", "_hidden/inner.py"):
+        (installed / name).touch()
+    assert sorted(check_isolation.public_modules("sample")) == ["sample", "sample.open"]
+
+
+def test_a_source_tree_is_no_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is importable from elsewhere than site-packages is refused."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit, match="not from an installed wheel"):
+        list(check_isolation.public_modules("elsewhere"))
+
+
+def test_a_foreign_import_is_named(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report says which module loads which forbidden name."""
+    loads = {"": {"sys"}, "sample": {"sys", "sample", "torch"}}
+    monkeypatch.setattr(check_isolation, "loaded_by", loads.__getitem__)
+    with pytest.raises(SystemExit, match="import sample loads torch"):
+        check_isolation.main("sample", "torch")
+    with pytest.raises(SystemExit, match="import sample loads torch"):
+        check_isolation.main("sample", "--nothing-else")
+
+
+def test_a_warning_at_import_is_a_failure() -> None:
+    """A module that warns when it is imported does not pass, with its trace told."""
+    with pytest.raises(SystemExit, match=r"import this\.nowhere failed"):
+        check_isolation.loaded_by("this.nowhere")
+
+
+def test_sizes_leave_byte_code_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten bytes of source are ten bytes, whatever was compiled beside them."""
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "a.py").write_bytes(b"x" * 10)
+    (tmp_path / "sample" / "a.pyc").write_bytes(b"x" * 99)
+    check_size.main(str(tmp_path), "11")
+    assert "10 bytes installed" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        check_size.main(str(tmp_path), "10")
+
+
+def test_an_interpreter_must_start(tmp_path: Path) -> None:
+    """A shim that fails and one of another version are no interpreters of this version."""
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert interpreters.starts(Path(sys.executable), minor)
+    assert not interpreters.starts(Path(sys.executable), "3.2")
+    assert not interpreters.starts(tmp_path / "missing", minor)
+
+
+def test_pyenv_versions_join_the_path_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed but inactive version is found, and what was found before stays first."""
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = tmp_path / "versions" / f"{minor}.0" / "bin"
+    folder.mkdir(parents=True)
+    (folder / f"python{minor}").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    interpreters.extend_path([minor])
+    assert [str(tmp_path), str(folder)] == os.environ["PATH"].split(os.pathsep)
+
+
+def test_the_import_check_holds_its_limit() -> None:
+    """No import fits into no time: the check fails and says by how much."""
+    command = [sys.executable, str(ROOT / "scripts" / "check_import_time.py"), "decimal", "-1000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the limit is -1000 ms" in done.stdout
