@@ -32,6 +32,7 @@ def dump(fold: Fold) -> str:
     return json.dumps(
         {
             "blocks": [[b.index, len(b.messages), int(b.pinned)] for b in window.blocks],
+            "summary_stands": window.summary is not None,
             "open": None if window.open is None else [window.open.start, len(window.open.messages)],
             "summary": fold.summary,
             "clips": [[i, c.message.to_dict(), c.tokens] for i, c in fold.clips.items()],
@@ -41,6 +42,7 @@ def dump(fold: Fold) -> str:
             "tools": [thaw(tool) for tool in fold.tools],
         },
         ensure_ascii=False,
+        separators=(",", ":"),
     )
 
 
@@ -74,7 +76,7 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
             f"the checkpoint after message {count} of session {fold.session_id!r} cannot be read "
             f"({type(error).__name__}: {error}); the transcript itself may still be whole"
         ) from error
-    fold.restore(state["tools"], blocks, opened)
+    fold.restore(state["tools"], blocks, opened, summary_stands=state["summary_stands"])
 
 
 def _block(fold: Fold, index: int, length: int, pinned: bool, read: Reader) -> Block:

@@ -29,6 +29,10 @@ from .summary import Summarizer, fold_summary, summary_message
 from .window import BRIDGE, OpenRound, Window
 
 
+RESULT_RESERVE = 64
+"""Tokens kept free for each tool result that is still to come, so that a short one always fits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The numbers that bound a context.
@@ -40,6 +44,7 @@ class Limits:
         clips: whether a message that cannot fit is clipped, rather than refused.
         max_policy_ms: how long a policy may take, in milliseconds; None for as long as it likes.
         summary_share: how much of the budget a summary may take.
+        recall_share: how much of the budget is kept for recalled text. What must stay may use it.
     """
 
     budget: int
@@ -48,6 +53,7 @@ class Limits:
     clips: bool
     max_policy_ms: float | None
     summary_share: float
+    recall_share: float = 0.0
 
 
 class Mark(NamedTuple):
@@ -74,6 +80,8 @@ class Fold:
 
     Attributes:
         window: what stands in the context.
+        limit: the tokens that the window may hold before something leaves.
+        most: the tokens that it may hold where it must; above `limit` where text is recalled.
         count: how many messages the transcript has.
         tokens_seen: what they cost, all together.
         totals: see `Totals`.
@@ -125,7 +133,8 @@ class Fold:
 
     def _set_limit(self) -> None:
         usable = int((self.limits.budget - self.limits.reserve) / self.factor)
-        self.limit = usable - CONTEXT_OVERHEAD - self.tools_tokens
+        self.most = usable - CONTEXT_OVERHEAD - self.tools_tokens
+        self.limit = self.most - int(self.limits.recall_share * usable)
 
     @property
     def raw_tokens(self) -> int:
@@ -257,9 +266,8 @@ class Fold:
         call_id, opened = message.tool_call_id, self.window.open
         if opened is None or call_id not in opened.pending:
             raise ToolCallError(_stray(call_id, opened))
-        room = (
-            self.limit - self._required(Role.TOOL) - opened.tokens - 64 * (len(opened.pending) - 1)
-        )
+        still_to_come = RESULT_RESERVE * (len(opened.pending) - 1)
+        room = self.most - self._required(Role.TOOL) - opened.tokens - still_to_come
         if tokens > room:
             share = min(room // len(opened.pending), self.limit // 2)
             shown = self._clip(message, tokens, share)
@@ -282,13 +290,13 @@ class Fold:
     def _open(self, opened: OpenRound) -> None:
         """Make `opened` the open round, with room for it."""
         window = self.window
-        if window.tokens + opened.tokens + window.lead_cost(Role.ASSISTANT) > self.limit:
-            room = self.limit - self._required(Role.ASSISTANT)
-            if opened.tokens > room:
-                raise self._too_large("a message with tool calls", opened.tokens, room)
-            self._evict(
-                Block(opened.start, opened.messages, opened.tokens, opened.pinned), window.question
-            )
+        needed = opened.tokens + RESULT_RESERVE * len(opened.pending)
+        if window.tokens + needed + window.lead_cost(Role.ASSISTANT) > self.limit:
+            room = self.most - self._required(Role.ASSISTANT)
+            if needed > room:
+                raise self._too_large("a message with tool calls, with its results,", needed, room)
+            newest = Block(opened.start, opened.messages, needed, opened.pinned)
+            self._evict(newest, window.question)
         self.window.open = opened
 
     def _abandon(self, opened: OpenRound) -> None:
@@ -308,13 +316,13 @@ class Fold:
     def _fit(self, block: Block) -> Block | None:
         """Return the block, clipped if it must be; None for an answer that has to leave at once."""
         role = block.role
-        room = self.limit - self._required(role)
+        room = self.most - self._required(role)
         if block.tokens <= room:
             return block
         shown = self._clip(block.messages[0], block.tokens, min(room, self.limit // 2))
         if shown is not None:
             return Block(block.index, (shown.message,), shown.tokens, block.pinned)
-        alone = self.limit - self.window.fixed - self._bridge_tokens
+        alone = self.most - self.window.fixed - self._bridge_tokens
         if role is Role.ASSISTANT and not block.pinned and block.tokens <= alone:
             return None
         what = (
@@ -376,7 +384,7 @@ class Fold:
         )
         self._record(planned.eviction, planned.leave)
         self._summarize(planned.leave)
-        self.window = window.rebuilt(planned.stay, self._summary_block())
+        self.window = self._rebuilt(planned.stay, newest.tokens)
 
     def _record(self, eviction: Eviction, left: Sequence[Block]) -> None:
         self.last = eviction
@@ -435,7 +443,7 @@ class Fold:
         tokens = self.accountant.tools(tools)
         question = self.window.question
         needed = self.window.fixed + self._bridge_tokens + (question.tokens if question else 0)
-        room = self.limit + self.tools_tokens - tokens
+        room = self.most + self.tools_tokens - tokens
         if needed > room:
             raise self._too_large("the tool schemas", tokens, room + tokens - needed)
         self.tools, self.tools_tokens = tuple(tools), tokens
@@ -460,12 +468,12 @@ class Fold:
             BudgetError: it is pinned, and what must stay does not fit.
         """
         others = [b for b in self.window.blocks if b.index != block.index]
-        window = self.window.rebuilt(sorted([*others, block], key=_index), self._summary_block())
+        window = self._rebuilt(sorted([*others, block], key=_index), self._open_tokens())
         question = window.question
-        needed = window.fixed + self._bridge_tokens
+        needed = window.fixed + self._bridge_tokens + self._open_tokens()
         needed += question.tokens if question is not None and not question.pinned else 0
-        if needed > self.limit:
-            raise self._too_large(f"block {block.index}, to be pinned,", needed, self.limit)
+        if needed > self.most:
+            raise self._too_large(f"block {block.index}, to be pinned,", needed, self.most)
         self.window = window
         self._settle()
         self._checkpoint_due = True
@@ -473,20 +481,38 @@ class Fold:
 
     def _settle(self) -> None:
         """Evict if what stands in the window exceeds the limit without anything new."""
-        window = self.window
-        open_tokens = window.open.tokens if window.open is not None else 0
-        if window.tokens + open_tokens > self.limit:
-            self._evict(Block(self.count, (), open_tokens), window.question)
+        open_tokens = self._open_tokens()
+        if self.window.tokens + open_tokens > self.limit:
+            self._evict(Block(self.count, (), open_tokens), self.window.question)
+
+    def _open_tokens(self) -> int:
+        opened = self.window.open
+        if opened is None:
+            return 0
+        return opened.tokens + RESULT_RESERVE * len(opened.pending)
+
+    def _rebuilt(self, blocks: Sequence[Block], incoming: int) -> Window:
+        """Return a window of `blocks` behind the summary, if that fits beside `incoming` tokens."""
+        left = self.most - self._bridge_tokens - incoming - sum(b.tokens for b in blocks)
+        summary = self._summary_block()
+        fits = summary is not None and summary.tokens <= left
+        return self.window.rebuilt(blocks, summary if fits else None)
 
     # -- resuming -------------------------------------------------------------------------------
 
     def restore(
-        self, tools: Sequence[Mapping[str, Any]], blocks: Sequence[Block], opened: OpenRound | None
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        blocks: Sequence[Block],
+        opened: OpenRound | None,
+        *,
+        summary_stands: bool,
     ) -> None:
         """Take up the state that a checkpoint describes, counts aside."""
         self.tools, self.tools_tokens = tuple(tools), self.accountant.tools(tools)
         self._set_limit()
-        self.window = self.window.rebuilt(blocks, self._summary_block())
+        summary = self._summary_block() if summary_stands else None
+        self.window = self.window.rebuilt(blocks, summary)
         self.window.open = opened
 
     def replay(self, event: Event) -> None:
@@ -505,7 +531,8 @@ class Fold:
         """Return what an eviction now would do; nothing changes."""
         limit = self.limit
         if limits is not None:
-            limit += int((limits.budget - self.limits.budget) / self.factor)
+            more = (limits.budget - self.limits.budget) * (1 - self.limits.recall_share)
+            limit += int(more / self.factor)
         low, fixed = (limits or self.limits).low_water, self.window.fixed
         target = int(max(low * limit, fixed + low * low * (limit - fixed)))
         return plan(

@@ -368,9 +368,10 @@ class Memory:
             tokens = fold.corrected(counted)
             if tokens + limits.reserve > limits.budget:
                 raise BudgetError(
-                    f"what must stay costs {tokens} tokens by the latest reported usage, and with "
-                    f"the reserve of {limits.reserve} exceeds the budget of {limits.budget}; "
-                    "raise the budget, unpin something, or shorten the instructions",
+                    f"what must stay costs {tokens} tokens, corrected by reported usage (factor "
+                    f"{fold.factor:.3f}), and with the reserve of {limits.reserve} exceeds the "
+                    f"budget of {limits.budget}; raise the budget, unpin something, or shorten "
+                    "the instructions",
                     needed=tokens,
                     available=limits.budget - limits.reserve,
                 )

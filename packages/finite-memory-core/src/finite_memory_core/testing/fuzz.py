@@ -315,7 +315,7 @@ class _Run:
             return True
         try:
             self._append_or_repair(step)
-        except Exception as error:  # noqa: BLE001 (any failure of a subject is a finding)
+        except Exception as error:  # any failure of a subject is a finding
             self._fail([f"{CRASHED}: append raised {type(error).__name__}: {error}"])
             return False
         return self._check() if step.calls_model and step.turn != self.skipped else True
@@ -356,7 +356,7 @@ class _Run:
         self.report.calls += 1
         try:
             context = tuple(self.subject.context())
-        except Exception as error:  # noqa: BLE001 (as above)
+        except Exception as error:  # as above
             self._fail([f"{NO_CONTEXT}: {type(error).__name__}: {error}"])
             return isinstance(error, FiniteMemoryError)
         self.contexts[len(self.accepted)] = context

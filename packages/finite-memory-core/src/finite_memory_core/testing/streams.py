@@ -192,19 +192,22 @@ _SCRIPTS = (
     "if x[i] >= 10**6: return {'ok': False}\n",
 )
 
-_VOCABULARY = """
-the a of to and in that is was for on with as it at by from or an be this have not are train
-ticket garden sister Turin Monday window letter river market bread winter doctor number street
-music colour table morning evening project deadline invoice customer server database release
-meeting budget travel hotel airport flight weather report question answer reason problem change
-family brother mother teacher school student paper book library film kitchen dinner coffee water
-glass bottle bicycle engine battery camera phone message letter contract lawyer price payment
-account bank office manager colleague interview holiday beach mountain forest village bridge
-church museum painting concert ticket season number score player team match result winner silver
-golden narrow quiet simple strange useful early late often never always perhaps because although
-before after between against without during remember forget promise explain decide arrive leave
-return follow carry repair build write read listen suggest compare measure deliver cancel confirm
-postpone prefer believe expect eleven twelve thirty forty hundred thousand first second third half
-double several enough
+_SMALL = """
+the a of to and in that is was for on with as it at by from or an be this have not are
 """
-_WORDS = _VOCABULARY.split()
+_LARGE = """
+train ticket garden sister Turin Monday window letter river market bread winter doctor number
+street music colour table morning evening project deadline invoice customer server database
+release meeting budget travel hotel airport flight weather report question answer reason problem
+change family brother mother teacher school student paper book library film kitchen dinner coffee
+water glass bottle bicycle engine battery camera phone message contract lawyer price payment
+account bank office manager colleague interview holiday beach mountain forest village bridge
+church museum painting concert season score player team match result winner silver golden narrow
+quiet simple strange useful early late often never always perhaps because although before after
+between against without during remember forget promise explain decide arrive leave return follow
+carry repair build write read listen suggest compare measure deliver cancel confirm postpone
+prefer believe expect eleven twelve thirty forty hundred thousand first second third half double
+several enough
+"""
+# Half of running English are small words, which makes 5.3 characters a word with its space.
+_WORDS = 7 * _SMALL.split() + _LARGE.split()
