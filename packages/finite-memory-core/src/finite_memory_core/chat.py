@@ -7,19 +7,26 @@ the backend: sync or async, whole or streamed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import aclosing, closing
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
-from typing import Any
 
+from .backends.asking import aask, ask, title
 from .backends.base import Backend, Delta, Usage
+from .backends.closing import aclosed_after, closed_after
 from .context import Context
-from .errors import BackendError, ConfigError, FiniteMemoryError, Interrupted, MessageError
+from .errors import (
+    BackendError,
+    ConfigError,
+    FiniteMemoryError,
+    Interrupted,
+    MessageError,
+    ToolCallError,
+)
 from .events import TurnEnded, TurnFailed
 from .memory import Memory
-from .messages import Message, Role, ToolCall, check_text
+from .messages import Message, Role, ToolCall
 from .stats import MemoryStats
 from .window import MARK
 
@@ -59,15 +66,17 @@ class Chat:
     Args:
         backend: turns contexts into replies.
         memory: holds the conversation.
-        interrupted: what becomes of a turn that ends early (an error, an interrupt, a
-            cancellation, a closed stream) after text had arrived: ``"discard"`` undoes the turn,
-            ``"keep"`` records the question and the partial reply, marked as interrupted.
+        interrupted: what becomes of a turn that ends (by an error, an interrupt, a cancellation,
+            a closed stream) after text had arrived and before the reply was complete:
+            ``"discard"`` undoes the turn, ``"keep"`` records the question and the partial reply,
+            which then has ``"interrupted"`` under ``"finite_memory"`` in its metadata.
         clock: gives messages that have no timestamp one; None leaves them without.
 
     A chat has one turn at a time; a second one that begins meanwhile gets a `BusyError`.
 
     Raises:
-        ConfigError: an unknown choice for `interrupted`, or something that is no backend.
+        ConfigError: an unknown choice for `interrupted`, or something that is no backend, no
+            memory or no clock.
     """
 
     def __init__(
@@ -80,11 +89,17 @@ class Chat:
     ) -> None:
         if not callable(getattr(backend, "stream", None)):
             raise ConfigError(
-                f"{backend!r} is no backend: it has no stream(context); wrap a function in "
+                f"{backend!r:.80} is no backend: it has no stream(context); wrap a function in "
                 "CallableBackend, or name one with load_backend('openai:...')"
             )
+        if not isinstance(memory, Memory):
+            raise ConfigError(f"a chat needs a Memory, got {type(memory).__name__}: {memory!r:.80}")
         if interrupted not in ("discard", "keep"):
-            raise ConfigError(f"interrupted must be 'discard' or 'keep', got {interrupted!r}")
+            raise ConfigError(f"interrupted must be 'discard' or 'keep', got {interrupted!r:.80}")
+        if clock is not None and not callable(clock):
+            raise ConfigError(
+                f"clock must be a function that returns a datetime, got {clock!r:.80}"
+            )
         self.backend = backend
         self.memory = memory
         self.keeps_interrupted = interrupted == "keep"
@@ -94,7 +109,8 @@ class Chat:
         """Record what was said, get the reply, record it, and return it.
 
         Args:
-            said: the user's message as text, or any messages (for example tool results).
+            said: the user's message as text, or any messages; the results of tool calls go
+                together in one call.
 
         Raises:
             BackendError: the backend failed or returned rubbish; `Interrupted` with the partial
@@ -102,11 +118,12 @@ class Chat:
             BusyError: another turn is under way.
             FiniteMemoryError: what `Memory.append` raises.
 
-        After any of them the memory is what it was, or holds the turn as interrupted.
+        After any of them memory and store are what they were, or hold the turn as interrupted.
         """
-        with _Turn(self, said) as turn, closing(turn.pieces(self.backend.stream)) as pieces:
-            for delta in pieces:
-                turn.feed(delta)
+        with _Turn(self, said) as turn:
+            with closed_after(ask(self.backend, turn.context)) as pieces:
+                for piece in pieces:
+                    turn.feed(piece)
             return turn.end()
 
     def stream(self, *said: str | Message) -> Iterator[Delta]:
@@ -115,42 +132,49 @@ class Chat:
         The last piece has `reply`. Closing the iterator early interrupts the turn. Nothing
         happens before the first piece is asked for. Arguments and errors are those of `send`.
         """
-        with _Turn(self, said) as turn, closing(turn.pieces(self.backend.stream)) as pieces:
-            for delta in pieces:
-                turn.feed(delta)
-                if delta.finish is None:
-                    yield delta
+        with _Turn(self, said) as turn:
+            with closed_after(ask(self.backend, turn.context)) as pieces:
+                for piece in pieces:
+                    turn.feed(piece)
+                    if piece.finish is None:
+                        yield piece
             yield turn.last()
 
     async def asend(self, *said: str | Message) -> Reply:
         """Do as `send` does, without blocking the event loop while the backend works."""
         with _Turn(self, said) as turn:
-            async with aclosing(turn.apieces(self.backend)) as pieces:
-                async for delta in pieces:
-                    turn.feed(delta)
+            async with aclosed_after(aask(self.backend, turn.context)) as pieces:
+                async for piece in pieces:
+                    turn.feed(piece)
             return turn.end()
 
     async def astream(self, *said: str | Message) -> AsyncIterator[Delta]:
-        """Do as `stream` does, without blocking the event loop while the backend works."""
+        """Do as `stream` does, without blocking the event loop while the backend works.
+
+        A loop that may end early goes into ``async with contextlib.aclosing(...)``: an
+        asynchronous iterator that is merely dropped is closed a little later, by the event loop,
+        and until then the turn is under way.
+        """
         with _Turn(self, said) as turn:
-            async with aclosing(turn.apieces(self.backend)) as pieces:
-                async for delta in pieces:
-                    turn.feed(delta)
-                    if delta.finish is None:
-                        yield delta
+            async with aclosed_after(aask(self.backend, turn.context)) as pieces:
+                async for piece in pieces:
+                    turn.feed(piece)
+                    if piece.finish is None:
+                        yield piece
             yield turn.last()
 
 
 class _Turn:
-    """One turn, without I/O. As a context manager it records or undoes itself when it fails."""
+    """One turn, without I/O. As a context manager it undoes itself, or is kept, when it fails."""
 
     def __init__(self, chat: Chat, said: tuple[str | Message, ...]) -> None:
-        self._chat = chat
-        self._said = [chat_message(one, chat.clock) for one in said]
         if not said:
             raise MessageError("send needs something to say: text, or messages")
+        self._chat = chat
+        self._said = [_message(one, chat.clock) for one in said]
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
+        self._usage: Usage | None = None
         self._final: Delta | None = None
         self._reply: Reply | None = None
 
@@ -159,103 +183,89 @@ class _Turn:
         try:
             self._staged.append(*self._said)
             self.context = self._staged.context()
+            self._require_answers()
         except BaseException:
             self._staged.rollback()
             raise
         return self
 
-    def pieces(self, stream: Callable[[Context], Iterator[Delta]]) -> Generator[Delta, None, None]:
-        """Yield the backend's pieces up to the one that finishes the reply."""
-        found = stream(self.context)
-        try:
-            for delta in found:
-                yield delta
-                if _is_last(delta):
-                    return
-        finally:
-            closer = getattr(found, "close", None)
-            if closer is not None:
-                closer()
+    def _require_answers(self) -> None:
+        """Raise where tool calls still wait for results: the backend would see none of them."""
+        last = self._said[-1]
+        shown = self.context.messages[-1].tool_call_id if self.context.messages else None
+        if last.tool_calls or (last.role is Role.TOOL and last.tool_call_id != shown):
+            raise ToolCallError(
+                "not all tool calls of the last message have their results; send the results "
+                "together: chat.send(Message.tool(...), Message.tool(...))"
+            )
 
-    async def apieces(self, backend: Backend) -> AsyncGenerator[Delta, None]:
-        """Yield the same from `astream`."""
-        found = backend.astream(self.context)
-        try:
-            async for delta in found:
-                yield delta
-                if _is_last(delta):
-                    return
-        finally:
-            closer = getattr(found, "aclose", None)
-            if closer is not None:
-                await closer()
-
-    def feed(self, delta: Delta) -> None:
+    def feed(self, piece: Delta) -> None:
         """Take in a piece of the reply."""
-        if not isinstance(delta, Delta):
-            raise self._rubbish(f"yielded {type(delta).__name__} {delta!r:.80}, not a Delta")
-        try:
-            check_text(delta.text, "a piece of a reply")
-        except MessageError as error:
-            raise self._rubbish(f"yielded rubbish: {error}") from error
-        self._texts.append(delta.text)
-        self._calls.extend(delta.tool_calls)
-        if delta.finish is not None:
-            self._final = delta
-
-    def _rubbish(self, what: str) -> BackendError:
-        return BackendError(f"backend {self._chat.backend.name!r} {what}")
+        self._texts.append(piece.text)
+        self._calls.extend(piece.tool_calls)
+        self._usage = piece.usage or self._usage
+        if piece.finish is not None:
+            self._final = piece
 
     def end(self) -> Reply:
         """Record the turn.
 
         Raises:
             Interrupted: the reply never finished.
-            BackendError: it is empty.
+            BackendError: it is empty, or no message that can be recorded.
         """
         final = self._final
         if final is None:
             raise Interrupted(
-                f"the reply of backend {self._chat.backend.name!r} ended without finishing, after "
-                f"{len(''.join(self._texts))} characters; send the message again",
-                partial="".join(self._texts),
+                f"the reply of backend {self._title} ended without a piece that finishes it",
+                partial=self._partial,
             )
-        message = final.message
-        if message is None:
-            message = self._put_together(())
-        self._check(message)
-        return self._record(message, final.usage, final.finish or "")
+        if final.message is None:
+            said = self._put_together()
+        else:
+            said = _message(final.message, self._chat.clock)
+        return self._record(said, final.finish or "")
 
     def last(self) -> Delta:
         """Record the turn, and return its last piece with the reply."""
         reply = self.end()
-        return replace(self._final or Delta(), reply=reply)
+        return replace(self._final or Delta(), usage=self._usage, reply=reply)
 
-    def _put_together(self, marks: tuple[tuple[str, str], ...]) -> Message:
-        text = "".join(self._texts)
+    @property
+    def _title(self) -> str:
+        return repr(title(self._chat.backend))
+
+    @property
+    def _partial(self) -> str:
+        return "".join(self._texts)
+
+    def _put_together(self, mark: str | None = None) -> Message:
+        text = self._partial
         if not text and not self._calls:
-            raise self._rubbish("returned an empty reply; send the message again")
-        clock = self._chat.clock
-        return Message.assistant(
-            text or None,
-            tool_calls=tuple(self._calls),
-            timestamp=None if clock is None else clock(),
-            metadata=dict(marks),
+            raise BackendError(
+                f"backend {self._title} returned an empty reply; send the message again"
+            )
+        message = Message.assistant(
+            text or None, tool_calls=self._calls, metadata={} if mark is None else {MARK: mark}
         )
+        return _message(message, self._chat.clock)
 
-    def _check(self, message: object) -> None:
-        if not isinstance(message, Message) or message.role is not Role.ASSISTANT:
-            raise self._rubbish(f"returned {message!r:.80} for a reply, not an assistant's message")
-
-    def _record(self, message: Message, usage: Usage | None, finish: str) -> Reply:
-        memory = self._chat.memory
-        if usage is not None:
-            self._staged.report_usage(self.context, usage.input_tokens)
-        self._staged.append(message)
-        self._staged.commit()
-        self._reply = Reply(message, self.context, usage, memory.stats, finish)
+    def _record(self, message: Message, finish: str) -> Reply:
+        memory, staged = self._chat.memory, self._staged
+        if self._usage is not None:
+            staged.report_usage(self.context, self._usage.input_tokens)
+        try:
+            staged.append(message)
+        except MessageError as error:
+            raise BackendError(
+                f"backend {self._title} returned a reply that cannot be recorded: {error}"
+            ) from error
+        staged.commit()
+        self._reply = Reply(message, self.context, self._usage, memory.stats, finish)
         memory.tell(TurnEnded(memory.session_id, self._reply))
         return self._reply
+
+    # -- failing --------------------------------------------------------------------------------
 
     def __exit__(
         self,
@@ -265,38 +275,45 @@ class _Turn:
     ) -> None:
         if error is None or self._reply is not None:
             return
-        partial = "".join(self._texts)
-        kept = self._chat.keeps_interrupted and bool(partial) and self._keep_partial()
-        if not kept:
-            self._staged.rollback()
-        memory = self._chat.memory
-        memory.tell(TurnFailed(memory.session_id, error, kept))
-        if isinstance(error, Exception) and not isinstance(error, FiniteMemoryError):
-            message = (
-                f"backend {self._chat.backend.name!r} failed: {type(error).__name__}: {error}; "
-                f"the turn was {'recorded as interrupted' if kept else 'undone'}"
-            )
-            if partial:
-                raise Interrupted(message, partial=partial) from error
-            raise BackendError(message) from error
-
-    def _keep_partial(self) -> bool:
-        """Record the question and what had arrived of the reply; False where that cannot be."""
-        self._calls.clear()  # half a tool call is none
         try:
-            message = self._put_together(((MARK, "interrupted"),))
-            self._record(message, None, "interrupted")
-        except FiniteMemoryError:
+            kept = self._keep_partial(error)
+        finally:
+            self._staged.rollback()  # does nothing to a turn that was recorded
+        told = self._told(error, kept)
+        memory = self._chat.memory
+        memory.tell(TurnFailed(memory.session_id, told, kept))
+        if told is not error:
+            raise told from error
+
+    def _keep_partial(self, error: BaseException) -> bool:
+        """Record the question and the partial reply, where that is wanted and can be."""
+        if not (self._chat.keeps_interrupted and self._partial and self._final is None):
+            return False
+        self._calls.clear()  # their results would be waited for
+        try:
+            self._record(self._put_together("interrupted"), "interrupted")
+        except FiniteMemoryError as other:
+            error.add_note(f"the partial reply could not be kept: {other}")
             return False
         return True
 
+    def _told(self, error: BaseException, kept: bool) -> BaseException:
+        """Return what the caller gets: with the partial text, where the backend had sent some."""
+        partial = self._partial
+        if isinstance(error, Interrupted):
+            error.partial = error.partial or partial
+        elif isinstance(error, BackendError) and partial:
+            outcome = "recorded as interrupted" if kept else "undone"
+            return Interrupted(
+                f"{error}; {len(partial):,} characters of the reply had arrived, and the turn was "
+                f"{outcome}",
+                partial=partial,
+            )
+        return error
 
-def _is_last(delta: object) -> bool:
-    return isinstance(delta, Delta) and delta.finish is not None
 
-
-def chat_message(said: Any, clock: Callable[[], datetime] | None) -> Message:
-    """Return what was said as a message: text is the user's.
+def _message(said: object, clock: Callable[[], datetime] | None) -> Message:
+    """Return what was said as a message with a timestamp: text is the user's.
 
     Raises:
         MessageError: neither text nor a message.

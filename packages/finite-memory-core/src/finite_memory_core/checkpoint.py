@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .blocks import Block
 from .counting import Calibration
 from .errors import CorruptError
-from .messages import Message, thaw
+from .messages import Message, freeze, thaw
 from .stats import Totals
 from .stores.base import Counted
 from .window import OpenRound
@@ -67,6 +67,8 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
             _block(fold, index, length, bool(pinned), read)
             for index, length, pinned in state["blocks"]
         ]
+        tools = freeze(state["tools"], "stored tools")
+        summary_stands = bool(state["summary_stands"])
         opened = None
         if state["open"] is not None:
             index, length = state["open"]
@@ -76,7 +78,7 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
             f"the checkpoint after message {count} of session {fold.session_id!r} cannot be read "
             f"({type(error).__name__}: {error}); the transcript itself may still be whole"
         ) from error
-    fold.restore(state["tools"], blocks, opened, summary_stands=state["summary_stands"])
+    fold.restore(tools, blocks, opened, summary_stands=summary_stands)
 
 
 def _block(fold: Fold, index: int, length: int, pinned: bool, read: Reader) -> Block:

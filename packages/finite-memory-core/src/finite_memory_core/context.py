@@ -7,6 +7,7 @@ from typing import Any
 
 from .eviction import Eviction
 from .messages import Message, thaw
+from .recall import Hit
 
 
 class Context:
@@ -21,6 +22,8 @@ class Context:
         counted_tokens: `token_count` before correction, which is what usage is compared with.
         budget: the most tokens that it may hold, the reply's `reserve` among them.
         reserve: tokens kept free for the reply.
+        recalled: what was brought back from the archive, the best first; it stands as one quoting
+            message before the last user message.
         tools: the tool schemas that are counted in it.
         query: what was asked for; None where the last user message is the question.
         question: the last user message, None before there is one.
@@ -33,6 +36,7 @@ class Context:
         "messages",
         "query",
         "question",
+        "recalled",
         "reserve",
         "stable_messages",
         "stable_tokens",
@@ -53,6 +57,7 @@ class Context:
         tools: tuple[Mapping[str, Any], ...],
         query: str | None,
         question: Message | None,
+        recalled: tuple[Hit, ...],
         eviction: Eviction | None,
     ) -> None:
         self.messages = messages
@@ -65,6 +70,7 @@ class Context:
         self.tools = tools
         self.query = query
         self.question = question
+        self.recalled = recalled
         self._eviction = eviction
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .context import Context
     from .eviction import Eviction
     from .messages import Message
+    from .recall import Hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,14 @@ class FellBack(MemoryEvent):
 
     what: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled(MemoryEvent):
+    """Messages were brought back from the archive for a context; `hits` are the best first."""
+
+    hits: tuple[Hit, ...]
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)

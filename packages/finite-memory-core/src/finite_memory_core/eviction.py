@@ -26,7 +26,9 @@ class Decision:
         tokens: what it costs.
         kept: whether it stayed.
         worth: the policy's number for it; None where the policy was not asked.
-        reason: the same in words.
+        threshold: the lowest worth per token among the candidates that stayed; None if none did.
+        room: tokens that were left for the candidates.
+        rule: why the policy was not asked; "" where it was.
     """
 
     index: int
@@ -34,7 +36,30 @@ class Decision:
     tokens: int
     kept: bool
     worth: float | None
-    reason: str
+    threshold: float | None
+    room: int
+    rule: str = ""
+
+    @property
+    def density(self) -> float | None:
+        """The worth per token, by which candidates are compared; None where there is none."""
+        return None if self.worth is None else self.worth / max(1, self.tokens)
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        if self.density is None:
+            return self.rule
+        if self.worth == MUST_LEAVE:
+            return "outside of what the policy keeps"
+        worth = f"{self.density:.4g} a token"
+        if self.kept:
+            return f"{worth}, at or over the threshold {self.threshold:.4g}"
+        if self.tokens > self.room:
+            return f"{worth}, but larger than the whole room of {self.room}"
+        if self.threshold is not None and self.density < self.threshold:
+            return f"{worth}, under the threshold {self.threshold:.4g}"
+        return f"{worth}, but no longer fitted the room of {self.room}"
 
     def __str__(self) -> str:
         verdict = "kept" if self.kept else "left"
@@ -121,9 +146,14 @@ def plan(
     worths, stood_in = _ask(policy, View(candidates, room, kept, Deadline(max_ms)))
     ms = (perf_counter() - start) * 1_000
     chosen, threshold = select(worths, [b.tokens for b in candidates], room)
-    reasons = _reasons(candidates, worths, chosen, threshold, room)
-    stay = [b for b in blocks if b.index not in reasons or reasons[b.index].kept]
-    leave = [b for b in blocks if b.index in reasons and not reasons[b.index].kept]
+    asked = {
+        b.index: Decision(
+            b.index, len(b.messages), b.tokens, i in chosen, worths[i], threshold, room
+        )
+        for i, b in enumerate(candidates)
+    }
+    stay = [b for b in blocks if b.index not in asked or asked[b.index].kept]
+    leave = [b for b in blocks if b.index in asked and not asked[b.index].kept]
     eviction = Eviction(
         at=at,
         policy=policy.name,
@@ -131,7 +161,7 @@ def plan(
         after=incoming + sum(b.tokens for b in stay),
         room=room,
         threshold=threshold,
-        decisions=tuple(reasons.get(b.index) or _unasked(b, question) for b in blocks),
+        decisions=tuple(asked.get(b.index) or _unasked(b, question, room) for b in blocks),
         ms=ms,
         stood_in=stood_in,
     )
@@ -185,7 +215,7 @@ def _ask(policy: Policy, view: View) -> tuple[Sequence[float], str | None]:
 def _checked(policy: Policy, worths: object, count: int) -> Sequence[float]:
     try:
         numbers = [float(worth) for worth in worths]  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
+    except Exception as error:
         raise PolicyError(
             f"policy {policy.name!r} must answer with numbers, one a candidate; got {worths!r:.120}"
         ) from error
@@ -202,37 +232,12 @@ def _checked(policy: Policy, worths: object, count: int) -> Sequence[float]:
     return numbers
 
 
-def _reasons(
-    blocks: Sequence[Block],
-    worths: Sequence[float],
-    chosen: set[int],
-    threshold: float | None,
-    room: int,
-) -> dict[int, Decision]:
-    reasons = {}
-    for i, (block, worth) in enumerate(zip(blocks, worths, strict=True)):
-        density = worth / max(1, block.tokens)
-        if i in chosen:
-            reason = f"{density:.4g} a token, at or over the threshold {threshold:.4g}"
-        elif worth == MUST_LEAVE:
-            reason = "outside of what the policy keeps"
-        elif block.tokens > room:
-            reason = f"{density:.4g} a token, but larger than the whole room of {room}"
-        elif threshold is not None and density < threshold:
-            reason = f"{density:.4g} a token, under the threshold {threshold:.4g}"
-        else:
-            reason = f"{density:.4g} a token, but no longer fitted the room of {room}"
-        reasons[block.index] = Decision(
-            block.index, len(block.messages), block.tokens, i in chosen, worth, reason
-        )
-    return reasons
-
-
-def _unasked(block: Block, question: Block | None) -> Decision:
+def _unasked(block: Block, question: Block | None, room: int) -> Decision:
     if block is question and not block.pinned:
-        reason = "the last user message, which always stays"
+        rule = "the last user message, which always stays"
     elif block.role.instructs:
-        reason = "instructions, which always stay"
+        rule = "instructions, which always stay"
     else:
-        reason = "pinned"
-    return Decision(block.index, len(block.messages), block.tokens, True, None, reason)
+        rule = "pinned"
+    size = len(block.messages)
+    return Decision(block.index, size, block.tokens, True, None, None, room, rule)

@@ -18,16 +18,15 @@ from .accounting import CONTEXT_OVERHEAD, Accountant
 from .blocks import Block
 from .clip import clip
 from .counting import Calibration
-from .errors import BudgetError, MessageError, ToolCallError
+from .errors import BudgetError, CounterError, MessageError, ToolCallError
 from .events import Clipped, Evicted, FellBack, MemoryEvent, Summarized, Unanswered
 from .eviction import Decision, Eviction, plan
-from .messages import Message, Role, thaw
+from .messages import Message, Role, freeze, thaw
 from .policies.base import Policy
 from .stats import Totals
 from .stores.base import Counted, Event
 from .summary import Summarizer, fold_summary, summary_message
 from .window import BRIDGE, OpenRound, Window
-
 
 RESULT_RESERVE = 64
 """Tokens kept free for each tool result that is still to come, so that a short one always fits."""
@@ -121,6 +120,7 @@ class Fold:
         self.events: list[Event] = []
         self.notices: list[MemoryEvent] = []
         self.clips: Mapping[int, Counted] = {}
+        self._stored_clips: dict[int, Counted] = {}
         self._checkpoint_due = False
         self._set_limit()
 
@@ -132,7 +132,10 @@ class Fold:
         return 1.0 if self.calibration is None else self.calibration.factor
 
     def _set_limit(self) -> None:
-        usable = int((self.limits.budget - self.limits.reserve) / self.factor)
+        room = self.limits.budget - self.limits.reserve
+        usable = int(room / self.factor)
+        while self.corrected(usable) > room:  # the division was rounded up
+            usable -= 1
         self.most = usable - CONTEXT_OVERHEAD - self.tools_tokens
         self.limit = self.most - int(self.limits.recall_share * usable)
 
@@ -267,7 +270,7 @@ class Fold:
         if opened is None or call_id not in opened.pending:
             raise ToolCallError(_stray(call_id, opened))
         still_to_come = RESULT_RESERVE * (len(opened.pending) - 1)
-        room = self.most - self._required(Role.TOOL) - opened.tokens - still_to_come
+        room = self.most - self.window.required(Role.TOOL) - opened.tokens - still_to_come
         if tokens > room:
             share = min(room // len(opened.pending), self.limit // 2)
             shown = self._clip(message, tokens, share)
@@ -292,7 +295,7 @@ class Fold:
         window = self.window
         needed = opened.tokens + RESULT_RESERVE * len(opened.pending)
         if window.tokens + needed + window.lead_cost(Role.ASSISTANT) > self.limit:
-            room = self.most - self._required(Role.ASSISTANT)
+            room = self.most - window.required(Role.ASSISTANT)
             if needed > room:
                 raise self._too_large("a message with tool calls, with its results,", needed, room)
             newest = Block(opened.start, opened.messages, needed, opened.pinned)
@@ -301,22 +304,17 @@ class Fold:
 
     def _abandon(self, opened: OpenRound) -> None:
         self.window.open = None
+        self._forget_clips(range(opened.start, opened.start + len(opened.messages)))
         self.totals = self.totals.plus(unanswered=1)
         ids = tuple(sorted(opened.pending))
         self.notices.append(Unanswered(self.session_id, opened.start, ids))
 
     # -- making room ----------------------------------------------------------------------------
 
-    def _required(self, role: Role) -> int:
-        """Return the tokens of what must stand beside a new message of `role`."""
-        question = self.window.question
-        beside = question is not None and role is not Role.USER and not question.pinned
-        return self.window.fixed + self._bridge_tokens + (question.tokens if beside else 0)  # type: ignore[union-attr]
-
     def _fit(self, block: Block) -> Block | None:
         """Return the block, clipped if it must be; None for an answer that has to leave at once."""
         role = block.role
-        room = self.most - self._required(role)
+        room = self.most - self.window.required(role)
         if block.tokens <= room:
             return block
         shown = self._clip(block.messages[0], block.tokens, min(room, self.limit // 2))
@@ -334,8 +332,9 @@ class Fold:
         """Return the message clipped to `room` tokens; None where that cannot or may not be."""
         if not self.limits.clips:
             return None
-        known = self.clips.get(self.count)
-        if known is not None:  # it was clipped before, and is being replayed
+        known = self._stored_clips.get(self.count)
+        if known is not None and known.tokens <= room:
+            self.clips = {**self.clips, self.count: known}
             self.totals = self.totals.plus(clipped=1)
             return known
         clipped = clip(message, self.accountant, room)
@@ -352,9 +351,8 @@ class Fold:
 
     def _turn_away(self, block: Block) -> None:
         """Send an answer to the archive at once: it does not fit beside its question."""
-        decision = Decision(
-            block.index, 1, block.tokens, False, None, "does not fit beside the last user message"
-        )
+        rule = "does not fit beside the last user message"
+        decision = Decision(block.index, 1, block.tokens, False, None, None, 0, rule)
         tokens = self.window.tokens
         self._record(
             Eviction(
@@ -395,10 +393,13 @@ class Fold:
         if eviction.stood_in is not None:
             why = f"{eviction.policy}: {eviction.stood_in}; the sliding window decided"
             self.fall_back("policy", why)
-        gone = {index for block in left for index in range(block.index, block.end)}
-        if not gone.isdisjoint(self.clips):
-            self.clips = {i: shown for i, shown in self.clips.items() if i not in gone}
+        for block in left:
+            self._forget_clips(range(block.index, block.end))
         self._checkpoint_due = True
+
+    def _forget_clips(self, gone: range) -> None:
+        if any(index in gone for index in self.clips):
+            self.clips = {i: shown for i, shown in self.clips.items() if i not in gone}
 
     def fall_back(self, what: str, why: str) -> None:
         """Count, and tell observers, that something stood in for `what`, and `why`."""
@@ -441,25 +442,34 @@ class Fold:
             BudgetError: they leave no room for what must stay.
         """
         tokens = self.accountant.tools(tools)
-        question = self.window.question
-        needed = self.window.fixed + self._bridge_tokens + (question.tokens if question else 0)
-        room = self.most + self.tools_tokens - tokens
-        if needed > room:
-            raise self._too_large("the tool schemas", tokens, room + tokens - needed)
+        room = self.most + self.tools_tokens - self.window.required() - self._open_tokens()
+        if tokens > room:
+            raise self._too_large("the list of tool schemas", tokens, room)
         self.tools, self.tools_tokens = tuple(tools), tokens
         self._set_limit()
         self.note("tools", json.dumps([thaw(tool) for tool in tools], ensure_ascii=False))
         self._settle()
         self._write_checkpoint_if_due()
 
-    def learn(self, counted: int, reported: int) -> None:
-        """Correct counts: a context `counted` as so many tokens was `reported` as so many."""
+    def learn(self, counted: int, reported: object) -> None:
+        """Correct counts: a context `counted` as so many tokens was `reported` as so many.
+
+        Raises:
+            CounterError: `reported` is no number of tokens.
+            PolicyError: counts were so low that something has to leave, and the policy failed.
+        """
+        if isinstance(reported, bool) or not isinstance(reported, int) or reported < 0:
+            raise CounterError(
+                f"reported usage must be a whole number of tokens, 0 or more, got {reported!r}"
+            )
         if self.calibration is None:
             return
         self.calibration = Calibration.from_dict(self.calibration.to_dict())
         self.calibration.observe(counted, reported)
         self._set_limit()
         self.note("usage", json.dumps([counted, reported]))
+        self._settle()
+        self._write_checkpoint_if_due()
 
     def replace(self, block: Block) -> None:
         """Put `block` where a block with its index stands, or where it stood before it left.
@@ -469,21 +479,33 @@ class Fold:
         """
         others = [b for b in self.window.blocks if b.index != block.index]
         window = self._rebuilt(sorted([*others, block], key=_index), self._open_tokens())
-        question = window.question
-        needed = window.fixed + self._bridge_tokens + self._open_tokens()
-        needed += question.tokens if question is not None and not question.pinned else 0
-        if needed > self.most:
-            raise self._too_large(f"block {block.index}, to be pinned,", needed, self.most)
+        beside = window.required() + self._open_tokens() - block.tokens
+        if block.pinned and beside + block.tokens > self.most:
+            room = self.most - beside
+            raise self._too_large(f"block {block.index}, to be pinned,", block.tokens, room)
         self.window = window
         self._settle()
         self._checkpoint_due = True
         self._write_checkpoint_if_due()
 
+    def settle(self) -> None:
+        """Evict if what stands exceeds limits that are lower than they were.
+
+        Raises:
+            BudgetError: what must stay does not fit.
+        """
+        needed = self.window.required() + self._open_tokens()
+        if needed > self.most:
+            raise self._too_large("what must stay", needed, self.most)
+        self._settle()
+        self._write_checkpoint_if_due()
+
     def _settle(self) -> None:
         """Evict if what stands in the window exceeds the limit without anything new."""
-        open_tokens = self._open_tokens()
-        if self.window.tokens + open_tokens > self.limit:
-            self._evict(Block(self.count, (), open_tokens), self.window.question)
+        window, open_tokens = self.window, self._open_tokens()
+        lead = window.lead_cost(Role.ASSISTANT) if open_tokens else 0
+        if window.tokens + open_tokens + lead > self.limit:
+            self._evict(Block(self.count, (), open_tokens), window.question)
 
     def _open_tokens(self) -> int:
         opened = self.window.open
@@ -519,11 +541,11 @@ class Fold:
         """Take in an event that stands behind the last checkpoint."""
         body = json.loads(event.body)
         if event.kind == "clip":
-            self.clips = {**self.clips, event.at: Counted(Message.from_dict(body[0]), body[1])}
+            self._stored_clips[event.at] = Counted(Message.from_dict(body[0]), body[1])
         elif event.kind == "usage":
             self.learn(*body)
         elif event.kind == "tools":
-            self.set_tools(body)
+            self.set_tools(freeze(body, "stored tools"))
 
     # -- the dry run ----------------------------------------------------------------------------
 

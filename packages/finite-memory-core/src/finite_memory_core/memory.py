@@ -18,11 +18,15 @@ from .blocks import Block
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
 from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, MessageError
-from .events import Appended, ContextBuilt, MemoryEvent, Observer
+from .events import Appended, ContextBuilt, MemoryEvent, Observer, Recalled
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
-from .messages import Message, Role, freeze
+from .messages import Message, Role, check_text, freeze
 from .policies import Policy, build_policy
+from .recall import Hit, Recall
+from .recall.archive import Archive
+from .recall.choosing import NOTHING, Recalled as Found, choose
+from .recall.index import InMemoryIndex
 from .settings import Settings, check_limits, name_of
 from .stats import MemoryStats
 from .stores.base import Store, Version
@@ -43,7 +47,8 @@ class _Sent(NamedTuple):
     window: Window
     cuts: int
     messages: tuple[Message, ...]
-    counted: int
+    place: int
+    lead: int
     tools: tuple[Mapping[str, Any], ...]
 
 
@@ -61,6 +66,7 @@ class Memory:
         reserve: tokens of the budget that are kept free for the reply.
         counter: counts the tokens of a text; None for an estimate that needs no tokenizer and
             corrects itself from reported usage.
+        recall: brings back from the archive what the question asks for; None for no recall.
         summarizer: folds what leaves into a summary; None for the policy's own, if it has one.
         embedder: used by the policies ``"semantic"`` and ``"hybrid"`` when named; None for their
             lexical one.
@@ -88,6 +94,7 @@ class Memory:
         low_water: float = 0.75,
         reserve: int = 0,
         counter: TokenCounter | None = None,
+        recall: Recall | None = None,
         summarizer: Summarizer | None = None,
         embedder: Embedder | None = None,
         store: Store | None = None,
@@ -103,6 +110,7 @@ class Memory:
             low_water=low_water,
             reserve=reserve,
             counter=counter,
+            recall=recall,
             summarizer=summarizer,
             store=InMemoryStore() if store is None else store,
             session_id=os.urandom(16).hex() if session_id is None else session_id,
@@ -110,9 +118,11 @@ class Memory:
             observers=observers,
             oversize=oversize,
         )
-        self._store.create(self._session_id, self.settings.dumps())
+        mark = self._fold.mark()
         if tools:
-            self.set_tools(tools)
+            self._fold.set_tools(_schemas(tools))
+        self._store.create(self._session_id, self.settings.dumps())
+        self._commit(mark)
 
     def _set_up(
         self,
@@ -122,6 +132,7 @@ class Memory:
         low_water: float,
         reserve: int,
         counter: TokenCounter | None,
+        recall: Recall | None,
         summarizer: Summarizer | None,
         store: Store,
         session_id: str,
@@ -131,15 +142,25 @@ class Memory:
     ) -> None:
         self._policy = policy
         self._limits = check_limits(
-            budget, low_water, reserve, oversize, max_policy_ms, self._policy
+            budget, low_water, reserve, oversize, max_policy_ms, self._policy, recall
         )
         self._oversize = oversize
+        self._recall = recall
+        self._archive: Archive | None = None
+        self._recalled_for: tuple[Window, Block | None, str] | None = None
+        self._last_recalled = NOTHING
+        self._recalled = 0
         self._counter = EstimatingCounter() if counter is None else counter
-        self._summarizer = summarizer or getattr(self._policy, "summarizer", None)
+        if summarizer is None:
+            summarizer = getattr(self._policy, "summarizer", None)
+        else:
+            _check("summarizer", summarizer)
+        self._summarizer = summarizer
+        _check("store", store)
         self._store, self._session_id = store, session_id
         self._lock = RLock()
         self._turn: Turn | None = None
-        self._observers = tuple(observers)
+        self._observers = _callables(observers)
         self._observer_errors = 0
         self._sent: _Sent | None = None
         self._contexts = self._context_tokens = self._stable_tokens = 0
@@ -192,6 +213,7 @@ class Memory:
             limits.max_policy_ms,
             self._policy.name,
             dict(self._policy.settings()) if hasattr(self._policy, "settings") else {},
+            None if self._recall is None else self._recall.to_dict(),
             name_of(self._summarizer),
             name_of(self._counter),
         )
@@ -229,7 +251,7 @@ class Memory:
             contexts=self._contexts,
             context_tokens=self._context_tokens,
             stable_tokens=self._stable_tokens,
-            recalled=0,
+            recalled=self._recalled,
             policy_ms=self._policy_ms,
             policy_ms_max=self._policy_ms_max,
             correction=fold.factor,
@@ -297,10 +319,14 @@ class Memory:
             fold.rewind(mark)
             raise
         except BaseException:  # an interrupt may fall between the store's commit and its return
-            if self._was_written(after):
+            written = False
+            try:
+                written = self._was_written(after)
+            finally:
+                if not written:
+                    fold.rewind(mark)
+            if written:
                 self._publish(after)
-            else:
-                fold.rewind(mark)
             raise
         self._publish(after)
 
@@ -375,13 +401,17 @@ class Memory:
                     needed=tokens,
                     available=limits.budget - limits.reserve,
                 )
-            messages = tuple(window.flat)
-            same, same_counted = self._unchanged(messages)
+            recalled = self._recall_for(query)
+            messages, place, lead = self._assembled(recalled)
+            counted += recalled.tokens
+            tokens = fold.corrected(counted)
+            same, same_counted = self._unchanged(messages, place, lead)
             stable = min(tokens, fold.corrected(same_counted))
-            self._sent = _Sent(window, window.cuts, messages, counted, fold.tools)
+            self._sent = _Sent(window, window.cuts, messages, place, lead, fold.tools)
             self._contexts += 1
             self._context_tokens += tokens
             self._stable_tokens += stable
+            self._recalled += len(recalled.hits)
             question = window.question
             context = Context(
                 messages,
@@ -394,26 +424,104 @@ class Memory:
                 tools=fold.tools,
                 query=query,
                 question=None if question is None else question.messages[0],
+                recalled=recalled.hits,
                 eviction=fold.last,
             )
             if self._observers:
+                if recalled.hits:
+                    self.tell(Recalled(self._session_id, recalled.hits, recalled.tokens))
                 self.tell(ContextBuilt(self._session_id, context))
             return context
 
-    def _unchanged(self, messages: tuple[Message, ...]) -> tuple[int, int]:
+    def _recall_for(self, query: str | None) -> Found:
+        """Return what the archive has for the question; the same for all rounds of a turn."""
+        fold = self._fold
+        window = fold.window
+        question = window.question
+        text = query if query is not None else question.messages[0].text if question else ""
+        if self._recall is None or not text or len(window.flat) == fold.count:
+            return NOTHING
+        stop = fold.count if question is None else question.index
+        room = min(
+            int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor),
+            fold.most - window.tokens,
+        )
+        key = (window, question, text)
+        if self._recalled_for == key and self._last_recalled.tokens <= room:
+            return self._last_recalled
+        there = {i for block in window.blocks for i in range(block.index, block.end)}
+        self._last_recalled = choose(
+            self._searched(),
+            self._recall,
+            fold.accountant,
+            text=text,
+            stop=stop,
+            room=room,
+            eligible=lambda place: place not in there,
+        )
+        self._recalled_for = key
+        return self._last_recalled
+
+    def _searched(self) -> Archive:
+        if self._archive is None:
+            index = self._store.index(self._session_id)
+            self._archive = Archive(
+                self._store, self._session_id, InMemoryIndex() if index is None else index
+            )
+        return self._archive
+
+    def _assembled(self, recalled: Found) -> tuple[tuple[Message, ...], int, int]:
+        """Return the context's messages, and how many of them, and tokens, cannot change soon."""
+        fold, window = self._fold, self._fold.window
+        if recalled.message is None:
+            return tuple(window.flat), len(window.flat), fold.raw_tokens
+        place, lead = len(window.flat), fold.raw_tokens
+        if window.question is not None:
+            for block in reversed(window.blocks):
+                place -= len(block.messages)
+                lead -= block.tokens
+                if block is window.question:
+                    break
+        return (*window.flat[:place], recalled.message, *window.flat[place:]), place, lead
+
+    def search(self, query: str, limit: int = 10) -> list[Hit]:
+        """Return the messages of the archive that answer `query`, best first.
+
+        The archive is what was said and does not stand in the context now.
+
+        Args:
+            query: what is looked for.
+            limit: the most messages to return.
+
+        Raises:
+            ConfigError: a limit less than 1, or a query that is no text.
+        """
+        check_text(query, "query")
+        if limit < 1:
+            raise ConfigError(f"search takes a limit of 1 or more, got {limit!r}")
+        with self._lock:
+            blocks = self._fold.window.blocks
+            there = {i for block in blocks for i in range(block.index, block.end)}
+            archive = self._searched()
+            ranking = archive.search(
+                query, self._version.messages, lambda place: place not in there
+            )
+            return [
+                Hit(place, archive.read(place), score, ranking.parts(place))
+                for place, score in ranking.found[:limit]
+            ]
+
+    def _unchanged(self, messages: tuple[Message, ...], place: int, lead: int) -> tuple[int, int]:
         """Return how many leading messages the last context had too, and their tokens."""
         sent, fold = self._sent, self._fold
         if sent is None or sent.tools is not fold.tools:
             return 0, 0
+        same, counted = 0, fold.tools_tokens + CONTEXT_OVERHEAD
         if sent.window is fold.window and sent.cuts == fold.window.cuts:
-            return len(sent.messages), sent.counted
-        same = 0
-        for ours, theirs in zip(messages, sent.messages, strict=False):
-            if ours is not theirs and ours != theirs:
-                break
-            same += 1
-        counted = sum(fold.accountant.message(message) for message in messages[:same])
-        return same, counted + fold.tools_tokens + (CONTEXT_OVERHEAD if same else 0)
+            same, counted = min((sent.place, sent.lead), (place, lead))  # one list's beginning
+        more = _common(messages[same:], sent.messages[same:])
+        counted += sum(map(fold.accountant.message, messages[same : same + more]))
+        return (same + more, counted) if same + more else (0, 0)
 
     def dry_run(self, *, budget: int | None = None, policy: str | Policy | None = None) -> Eviction:
         """Return what the next eviction would do if it came now; nothing changes.
@@ -431,6 +539,7 @@ class Memory:
                 self._oversize,
                 limits.max_policy_ms,
                 self._policy,
+                self._recall,
             )
             return self._fold.dry_run(None if policy is None else build_policy(policy), tried)
 
@@ -444,8 +553,15 @@ class Memory:
         with self._lock:
             self._refuse_during_turn("report_usage")
             mark = self._fold.mark()
-            self._fold.learn(context.counted_tokens, input_tokens)
+            self._learn(mark, context, input_tokens)
             self._commit(mark)
+
+    def _learn(self, mark: FoldMark, context: Context, input_tokens: int) -> None:
+        try:
+            self._fold.learn(context.counted_tokens, input_tokens)
+        except BaseException:
+            self._fold.rewind(mark)
+            raise
 
     def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
         """Send and count these tool schemas from now on.
@@ -458,7 +574,7 @@ class Memory:
             self._refuse_during_turn("set_tools")
             mark = self._fold.mark()
             try:
-                self._fold.set_tools([freeze(tool, f"tools[{i}]") for i, tool in enumerate(tools)])
+                self._fold.set_tools(_schemas(tools))
             except BaseException:
                 self._fold.rewind(mark)
                 raise
@@ -474,6 +590,7 @@ class Memory:
         Raises:
             BudgetError: they do not fit beside what must stay.
             ConfigError: no such message.
+            MessageError: it belongs to tool calls that lack results.
         """
         self._set_pinned(targets, True)
 
@@ -491,7 +608,12 @@ class Memory:
             mark = self._fold.mark()
             try:
                 for target in targets:
-                    block = self._block_of(self._index_of(target))
+                    index = self._index_of(target)
+                    block = self._block_of(index)
+                    if not pinned and block not in self._fold.window.blocks:
+                        raise ConfigError(
+                            f"message {index} stands in no context, so there is nothing to unpin"
+                        )
                     keep = pinned or block.role.instructs
                     self._fold.replace(Block(block.index, block.messages, block.tokens, keep))
             except BaseException:
@@ -506,6 +628,8 @@ class Memory:
             if not found:
                 raise ConfigError(f"no message of the transcript equals {target!r:.120}")
             return found[-1]
+        if isinstance(target, bool) or not isinstance(target, int):
+            raise ConfigError(f"a message is named by its index or itself, got {target!r:.80}")
         if not -count <= target < count:
             raise ConfigError(f"there is no message {target} in a transcript of {count} messages")
         return target % count
@@ -577,12 +701,15 @@ class Memory:
         Raises:
             StoreError: no such session, or it cannot be read.
             ConfigError: it was made with something that must be passed again.
+            BudgetError: what must stay does not fit a lower budget.
         """
         session, stored = resuming.find(store, session_id)
         memory = cls.__new__(cls)
         memory._set_up(store=store, session_id=session_id, **resuming.arguments(stored, overrides))
         resuming.replay(memory._fold, store, session)
         memory._version = session.version
+        if memory.settings != stored:
+            memory._fold.settle()
         resuming.note_changes(memory._fold, stored, memory.settings, overrides)
         memory._commit(memory._fold.mark())
         if "tools" in overrides:
@@ -610,6 +737,43 @@ class Memory:
         )
 
 
+def _schemas(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    for i, tool in enumerate(tools):
+        if not isinstance(tool, Mapping):
+            raise MessageError(f"tools[{i}] must be a tool's schema, an object, got {tool!r:.80}")
+    return [freeze(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
+
+
+_NEEDS = {"store": ("create", "append", "messages"), "summarizer": ("summarize",)}
+
+
+def _check(name: str, thing: object) -> None:
+    """Raise `ConfigError` where `thing` cannot be what it was passed for."""
+    missing = [method for method in _NEEDS[name] if not callable(getattr(thing, method, None))]
+    if missing:
+        raise ConfigError(
+            f"{name} must be an object with {', '.join(_NEEDS[name])}, got "
+            f"{type(thing).__name__}: {thing!r:.80}"
+        )
+
+
+def _callables(observers: object) -> tuple[Observer, ...]:
+    made = tuple(observers) if isinstance(observers, Iterable) else (None,)
+    if not all(map(callable, made)):
+        raise ConfigError(f"observers must be a list of callables, got {observers!r:.120}")
+    return made
+
+
+def _common(ours: Sequence[Message], theirs: Sequence[Message]) -> int:
+    """Return how many leading messages two contexts share."""
+    same = 0
+    for mine, other in zip(ours, theirs, strict=False):
+        if mine is not other and mine != other:
+            break
+        same += 1
+    return same
+
+
 class Turn:
     """A turn under way: staged in memory, written when it ends well, undone when it does not."""
 
@@ -633,7 +797,7 @@ class Turn:
         """Correct the token estimate; see `Memory.report_usage`."""
         with self._memory._lock:
             self._require_open()
-            self._memory._fold.learn(context.counted_tokens, input_tokens)
+            self._memory._learn(self._memory._fold.mark(), context, input_tokens)
 
     def commit(self) -> None:
         """Write everything that is staged, in one transaction. If it raises, nothing is kept."""

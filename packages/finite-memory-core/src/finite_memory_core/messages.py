@@ -6,8 +6,8 @@ This module knows nothing of budgets, tokens, blocks or stores.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from math import isfinite
@@ -21,11 +21,7 @@ Content: TypeAlias = "str | tuple[Part, ...] | None"
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-
-def _nothing() -> Mapping[str, Any]:
-    return _NOTHING
-
-
+_DEEPEST = 100  # levels of nesting
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 
 
@@ -72,12 +68,17 @@ def check_text(text: object, where: str) -> str:
     return text
 
 
-def freeze(value: object, where: str) -> Any:
-    """Return a deeply immutable copy of the JSON value `value`.
+def freeze(value: object, where: str, depth: int = 0) -> Any:
+    """Return a deeply immutable copy of the JSON value `value`, which lies `depth` levels down.
 
     Raises:
-        MessageError: something in it has no place in JSON.
+        MessageError: something in it has no place in JSON, or it is nested too deeply.
     """
+    if depth > _DEEPEST:
+        raise MessageError(
+            f"{where[:80]}... is nested more than {_DEEPEST} levels deep, or holds itself; flatten "
+            "it, or pass it as JSON text"
+        )
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
@@ -89,12 +90,12 @@ def freeze(value: object, where: str) -> Any:
     if isinstance(value, Mapping):
         return MappingProxyType(
             {
-                check_text(key, f"a key of {where}"): freeze(item, f"{where}[{key!r}]")
+                check_text(key, f"a key of {where}"): freeze(item, f"{where}[{key!r}]", depth + 1)
                 for key, item in value.items()
             }
         )
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(freeze(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value))
     raise MessageError(
         f"{where} has a {type(value).__name__}, which JSON cannot carry: {value!r:.80}"
     )
@@ -109,7 +110,7 @@ def thaw(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ToolCall:
     """One call that the assistant asks for.
 
@@ -120,24 +121,35 @@ class ToolCall:
             text); a mapping is accepted and written as JSON.
         type: the provider's kind of call.
         extra: fields of the wire shape that are not modelled here, such as thought signatures.
+
+    Raises:
+        MessageError: no id or name, or something that is no text.
     """
 
     id: str
     name: str
-    arguments: str = "{}"
-    type: str = "function"
-    extra: Mapping[str, Any] = field(default_factory=_nothing)
+    arguments: str
+    type: str
+    extra: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        if isinstance(self.arguments, Mapping):
-            plain = thaw(freeze(self.arguments, f"the arguments of tool call {self.id!r}"))
-            object.__setattr__(self, "arguments", json.dumps(plain, ensure_ascii=False))
-        for name in ("id", "name", "type"):
-            if not check_text(getattr(self, name), f"a tool call's {name}"):
-                raise MessageError(f"a tool call's {name} is empty; give it one: {self!r:.120}")
-        check_text(self.arguments, f"the arguments of tool call {self.id!r}")
-        if self.extra is not _NOTHING:
-            object.__setattr__(self, "extra", freeze(self.extra, f"extra of tool call {self.id!r}"))
+    def __init__(
+        self,
+        id: str,  # the providers' word
+        name: str,
+        arguments: str | Mapping[str, Any] = "{}",
+        type: str = "function",
+        extra: Mapping[str, Any] = _NOTHING,
+    ) -> None:
+        if isinstance(arguments, Mapping):
+            plain = thaw(freeze(arguments, f"the arguments of tool call {id!r}"))
+            arguments = json.dumps(plain, ensure_ascii=False)
+        for field, value in (("id", id), ("name", name), ("type", type)):
+            if not check_text(value, f"a tool call's {field}"):
+                raise MessageError(f"a tool call's {field} is empty; give it one (name {name!r})")
+            object.__setattr__(self, field, value)
+        check_text(arguments, f"the arguments of tool call {id!r}")
+        object.__setattr__(self, "arguments", arguments)
+        object.__setattr__(self, "extra", _fields(extra, f"extra of tool call {id!r}"))
 
     def __hash__(self) -> int:
         return hash((self.id, self.name, self.arguments))
@@ -147,14 +159,10 @@ class ToolCall:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the OpenAI shape: ``{"id", "type", "function": {"name", "arguments"}}``."""
-        body = "input" if self.type == "custom" else "arguments"
-        key = self.type if self.type == "custom" else "function"
-        return {
-            "id": self.id,
-            "type": self.type,
-            key: {"name": self.name, body: self.arguments},
-            **thaw(self.extra),
-        }
+        key, body = _call_keys(self.type)
+        extra = thaw(self.extra)
+        call = {"name": self.name, body: self.arguments, **extra.pop(key, {})}
+        return {"id": self.id, "type": self.type, key: call, **extra}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ToolCall:
@@ -165,19 +173,26 @@ class ToolCall:
         """
         if not isinstance(data, Mapping):
             raise MessageError(f"a tool call must be an object, got {data!r:.80}")
-        kind = data.get("type", "function")
-        key, body = ("custom", "input") if kind == "custom" else ("function", "arguments")
+        kind = data.get("type") or "function"
+        key, body = _call_keys(kind)
         call = data.get(key)
         if not isinstance(call, Mapping):
             raise MessageError(f"a tool call of type {kind!r} has no {key!r} object: {data!r:.120}")
         extra = {k: v for k, v in data.items() if k not in ("id", "type", key)}
+        if inner := {k: v for k, v in call.items() if k not in ("name", body)}:
+            extra[key] = inner
         return cls(
-            id=data.get("id"),  # type: ignore[arg-type]  # checked in __post_init__
-            name=call.get("name"),  # type: ignore[arg-type]
+            data.get("id"),  # type: ignore[arg-type]  # checked by the constructor
+            call.get("name"),  # type: ignore[arg-type]
             arguments=call.get(body, "{}"),
             type=kind,
             extra=extra or _NOTHING,
         )
+
+
+def _call_keys(kind: object) -> tuple[str, str]:
+    """Return where a call of that type stands on the wire, and what its arguments are called."""
+    return ("custom", "input") if kind == "custom" else ("function", "arguments")
 
 
 class _Fields(TypedDict, total=False):
@@ -206,7 +221,8 @@ class Message:
         tool_call_id: for a tool's result, the call that it answers.
         pinned: whether it must never be evicted.
         metadata: the application's own JSON; never sent to a model and not counted.
-        extra: fields of the wire shape that are not modelled here; sent and counted.
+        extra: fields of the wire shape that are not modelled here; sent and counted. One that is
+            None counts as absent.
 
     Raises:
         MessageError: an unknown role, empty content, content that is no text and no parts,
@@ -241,12 +257,14 @@ class Message:
         put(self, "content", _content(content))
         put(self, "name", name)
         put(self, "timestamp", timestamp)
-        put(self, "tool_calls", tuple(tool_calls) if tool_calls else ())
+        put(self, "tool_calls", _calls(tool_calls) if tool_calls else ())
         put(self, "tool_call_id", tool_call_id)
         put(self, "pinned", pinned)
         put(self, "metadata", _fields(metadata, "metadata"))
-        put(self, "extra", _fields(extra, "extra"))
-        if self.tool_calls or tool_call_id is not None or not content:
+        put(self, "extra", extra if extra is _NOTHING else _extra(extra))
+        if pinned is not False and pinned is not True:
+            raise MessageError(f"pinned must be True or False, got {pinned!r:.80}")
+        if self.tool_calls or tool_call_id is not None or not content or role == "tool":
             self._check_tools_and_emptiness()
         if name is not None or timestamp is not None:
             self._check_speaker()
@@ -258,9 +276,6 @@ class Message:
             raise MessageError(f"timestamp must be a datetime, got {self.timestamp!r:.80}")
 
     def _check_tools_and_emptiness(self) -> None:
-        for call in self.tool_calls:
-            if not isinstance(call, ToolCall):
-                raise MessageError(f"tool_calls takes ToolCall objects, got {call!r:.80}")
         if self.tool_calls and self.role is not Role.ASSISTANT:
             raise MessageError(f"only an assistant calls tools, not role {self.role.value!r}")
         if self.role is Role.TOOL:
@@ -398,6 +413,27 @@ def _role(value: object) -> Role:
         ) from None
 
 
+def _calls(calls: object) -> tuple[ToolCall, ...]:
+    made = tuple(calls) if isinstance(calls, Iterable) else (calls,)
+    for call in made:
+        if not isinstance(call, ToolCall):
+            raise MessageError(f"tool_calls takes ToolCall objects, got {call!r:.80}")
+    return made
+
+
+def _extra(value: object) -> Mapping[str, Any]:
+    extra = _fields(value, "extra")
+    _refuse_modelled(extra, _KNOWN, "extra")
+    if None not in extra.values():
+        return extra
+    return MappingProxyType({key: item for key, item in extra.items() if item is not None})
+
+
+def _refuse_modelled(extra: Mapping[str, Any], modelled: Set[str], where: str) -> None:
+    if taken := sorted(extra.keys() & modelled):
+        raise MessageError(f"{where} has {taken[0]!r}, which has its own argument; pass it there")
+
+
 def _content(content: object) -> Content:
     if type(content) is str:
         return check_text(content, "content")
@@ -424,7 +460,7 @@ def _fields(value: object, where: str) -> Mapping[str, Any]:
         return _NOTHING
     if not isinstance(value, Mapping):
         raise MessageError(f"{where} must be a mapping, got {type(value).__name__}: {value!r:.80}")
-    return freeze(value, where) if value else _NOTHING  # type: ignore[no-any-return]
+    return freeze(value, where) if value else _NOTHING
 
 
 def _timestamp(value: object) -> datetime | None:
@@ -435,7 +471,7 @@ def _timestamp(value: object) -> datetime | None:
         if isinstance(value, str):
             return datetime.fromisoformat(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, tz=timezone.utc)
+            return datetime.fromtimestamp(value, tz=UTC)
     except (ValueError, OverflowError, OSError):
         pass  # refused below, with what was wrong
     raise MessageError(f"timestamp {value!r:.80} is neither ISO 8601 text nor seconds since 1970")

@@ -46,7 +46,7 @@ def write(path: str | PathLike[str], store: Store, session_id: str) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    target = Path(path)
+    target = _file(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         try:
@@ -68,6 +68,17 @@ def write(path: str | PathLike[str], store: Store, session_id: str) -> None:
             f"cannot write the session to {str(target)!r}: {error.strerror or error}; what stood "
             "there before is unchanged. Check the directory, its permissions and the free space"
         ) from error
+
+
+def _file(path: str | PathLike[str]) -> Path:
+    """Return `path` if it can name a file."""
+    try:
+        file = Path(path)
+    except TypeError as error:
+        raise StoreError(f"a session is saved to a path, got {path!r:.80}") from error
+    if not file.name or "\0" in str(file):
+        raise StoreError(f"{str(path)!r:.80} names no file; give a path such as 'session.json'")
+    return file
 
 
 def _sync_directory(directory: Path) -> None:
@@ -109,7 +120,7 @@ def read(path: str | PathLike[str], store: Store) -> str:
             `VersionError` where a newer release wrote it.
     """
     try:
-        data = Path(path).read_bytes()
+        data = _file(path).read_bytes()
     except OSError as error:
         raise StoreError(
             f"cannot read a session from {str(path)!r}: {error.strerror or error}"

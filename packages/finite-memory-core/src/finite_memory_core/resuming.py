@@ -10,12 +10,13 @@ from . import checkpoint
 from .errors import ConfigError, StoreError
 from .fold import Fold
 from .policies import build_policy
+from .recall import Recall
 from .settings import Settings
 from .stores.base import Session, Store
 from .summarizing import ExtractiveSummarizer
 
 _STORED = ("budget", "low_water", "reserve", "oversize", "max_policy_ms")
-_PASSED = (*_STORED, "policy", "counter", "summarizer", "embedder", "observers", "tools")
+_PASSED = (*_STORED, "policy", "recall", "counter", "summarizer", "embedder", "observers", "tools")
 
 
 def find(store: Store, session_id: str) -> tuple[Session, Settings]:
@@ -52,10 +53,15 @@ def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: overrides.get(name, getattr(stored, name)) for name in _STORED},
         "policy": policy,
+        "recall": overrides.get("recall", _recall(stored)),
         "counter": overrides.get("counter"),
         "summarizer": _summarizer(stored, overrides),
         "observers": overrides.get("observers", ()),
     }
+
+
+def _recall(stored: Settings) -> Recall | None:
+    return None if stored.recall is None else Recall(**stored.recall)
 
 
 def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
@@ -65,7 +71,7 @@ def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
         return ExtractiveSummarizer() if stored.summarizer else None
     raise ConfigError(
         f"this session was summarized by {stored.summarizer!r}, which no store can hold; pass it "
-        "again as summarizer=..., or summarizer=None to go on without"
+        "again as summarizer=..., or summarizer=None to go on with the policy's own, if it has one"
     )
 
 

@@ -11,6 +11,7 @@ from .counting import EstimatingCounter, TokenCounter
 from .errors import ConfigError, CorruptError
 from .fold import Limits
 from .policies import Policy
+from .recall import Recall
 from .summary import Summarizer
 
 DEFAULT_SUMMARY_SHARE = 0.15
@@ -24,6 +25,7 @@ class Settings:
         budget, low_water, reserve, oversize, max_policy_ms: as given to `Memory`.
         policy: the policy's name.
         policy_settings: what it was built with.
+        recall: `Recall`'s values; None for no recall.
         summarizer: the name of its class; None for none.
         counter: the name of the counter; None for the default one.
     """
@@ -35,6 +37,7 @@ class Settings:
     max_policy_ms: float | None
     policy: str
     policy_settings: Mapping[str, Any]
+    recall: Mapping[str, Any] | None
     summarizer: str | None
     counter: str | None
 
@@ -62,6 +65,7 @@ def check_limits(
     oversize: str,
     max_policy_ms: float | None,
     policy: Policy,
+    recall: Recall | None,
 ) -> Limits:
     """Return the limits of a memory.
 
@@ -88,7 +92,8 @@ def check_limits(
             f"{max_policy_ms!r}"
         )
     share = getattr(policy, "summary_share", DEFAULT_SUMMARY_SHARE)
-    return Limits(budget, low_water, reserve, oversize == "clip", max_policy_ms, share)
+    recalled = 0.0 if recall is None else recall.share
+    return Limits(budget, low_water, reserve, oversize == "clip", max_policy_ms, share, recalled)
 
 
 def _is_number(value: object) -> bool:

@@ -57,7 +57,7 @@ class MemoryStats:
         contexts: contexts built by this object.
         context_tokens: what they held, all together.
         stable_tokens: how much of that was the unchanged prefix of the context before.
-        recalled: blocks that were brought back, all contexts together.
+        recalled: messages that were brought back, all contexts together.
         policy_ms: milliseconds that the policy took, all evictions of this object together.
         policy_ms_max: the longest of them.
         correction: the factor by which counts are corrected from reported usage.

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from .accounting import Accountant
 from .blocks import Block
 from .counting import TokenCounter
+from .errors import CounterError
 from .messages import Message, check_text
 from .text.sentences import sentences
 from .window import MARK
@@ -62,8 +63,11 @@ def fold_summary(
 ) -> Folded:
     """Return the summary with `blocks` folded in, its whole message within `room` tokens.
 
-    A summarizer that raises leaves the previous summary; one that says too much is cut at a
-    sentence. Both are told in `problem`.
+    A summarizer that raises, or forgets everything, leaves the previous summary; one that says
+    too much is cut at a sentence. Both are told in `problem`.
+
+    Raises:
+        CounterError: the counter that the summarizer measures with broke its contract.
     """
     max_tokens = room - accountant.message(summary_message("."))
     if max_tokens <= 0:
@@ -71,10 +75,17 @@ def fold_summary(
     try:
         text = summarizer.summarize(previous, blocks, max_tokens, accountant.text)
         summary_message(check_text(text, "the summary") or ".")
+    except CounterError:
+        raise
     except Exception as error:  # noqa: BLE001  # a summarizer is anybody's; told in `problem`
         problem = f"{type(error).__name__}: {error}; the previous summary stands"
         return Folded(previous, problem)
+    if previous and not text.strip():
+        return Folded(previous, "it returned an empty summary; the previous summary stands")
     cut = _cut(text, max_tokens, accountant)
+    if text and not cut:
+        problem = f"no sentence of it fits {max_tokens} tokens; the previous summary stands"
+        return Folded(previous, problem)
     if len(cut) < len(text):
         return Folded(cut, f"a summary of more than {max_tokens} tokens was cut to them")
     return Folded(cut, None)

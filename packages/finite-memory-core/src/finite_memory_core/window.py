@@ -116,9 +116,30 @@ class Window:
 
     def lead_cost(self, role: Role) -> int:
         """Return what a block of `role` costs beside itself if it is pushed now."""
-        if self._led or role.instructs or self.summary is not None or role is Role.USER:
+        if self._led or role.instructs:
             return 0
-        return self._bridge_tokens
+        if self.summary is not None:
+            return self.summary.tokens
+        return 0 if role is Role.USER else self._bridge_tokens
+
+    def required(self, role: Role | None = None) -> int:
+        """Return the tokens of what must stay, the bridge among them where it needs one.
+
+        Args:
+            role: of a message that is to stand beside it; a user's takes the question's place.
+                None where nothing new comes.
+        """
+        question = None if role is Role.USER else self.question
+        if role is None and self.open is not None:
+            role = Role.ASSISTANT
+        stays = (b for b in self.blocks if b is question or (b.pinned and not b.role.instructs))
+        first = next((b.role for b in stays), role)
+        needed = self.fixed
+        if first in (Role.ASSISTANT, Role.TOOL):
+            needed += self._bridge_tokens
+        if question is not None and not question.pinned:
+            needed += question.tokens
+        return needed
 
     def rebuilt(self, blocks: Iterable[Block], summary: Block | None) -> Window:
         """Return a window of `blocks` (oldest first) behind `summary`, with the same open round."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..messages import Message, ToolCall
 
@@ -45,8 +45,8 @@ class Delta:
         tool_calls: tool calls that are complete with this piece.
         finish: why the reply ends with this piece, in the provider's word (``"stop"``,
             ``"length"``, ``"tool_calls"``); None while it goes on. A reply is only complete
-            after a piece that has it.
-        usage: what it cost; with the last piece, where the backend knows.
+            after a piece that has it, and nothing behind that piece is asked for.
+        usage: what it cost, where the backend knows; of several the latest counts.
         message: the whole reply as a message, with the last piece, where text and tool calls are
             not all of it (reasoning, parts); None to have it put together from the pieces.
         reply: the recorded turn; set by `Chat` on the last piece that it hands on.
@@ -64,7 +64,7 @@ class Backend(ABC):
     """Turns a context into a reply.
 
     Attributes:
-        name: what it is called in events and in the command line.
+        name: what it is called in errors and in the command line.
     """
 
     name: str = "backend"
@@ -73,39 +73,23 @@ class Backend(ABC):
     def stream(self, context: Context) -> Iterator[Delta]:
         """Yield the reply to `context` piece by piece; the last piece has `finish`.
 
-        An iterator with a `close` method is closed when the turn is cancelled. Raise
-        `BackendError` (or a subclass) for what went wrong; other exceptions are wrapped in one.
+        An iterator with a `close` method is closed when the reply is complete or no longer
+        wanted; closing should be quick. Raise `BackendError` (or a subclass) for what went wrong;
+        other exceptions are wrapped in one.
         """
 
     async def astream(self, context: Context) -> AsyncIterator[Delta]:
-        """Yield the same without blocking the event loop: by default `stream`, in a thread."""
-        import asyncio  # slow to import, and asyncio's users have it already
+        """Yield the same without blocking the event loop: by default `stream`, in threads.
 
-        pieces = self.stream(context)
-        step: asyncio.Future[Delta | None] | None = None
+        One step follows the other, each in any thread. A step cannot be cancelled: whoever no
+        longer wants the reply leaves at once, and the iterator is closed when its step ends. Until
+        then `stream` may be called again.
+        """
+        from .threads import Steps
+
+        steps = Steps(lambda: self.stream(context))
         try:
-            while True:
-                step = asyncio.ensure_future(asyncio.to_thread(next, pieces, None))
-                delta = await asyncio.shield(step)
-                if delta is None:
-                    return
-                yield delta
+            while found := await steps.next():
+                yield found[0]
         finally:
-            if step is not None and not step.done():  # a thread cannot be cancelled, only left
-                step.add_done_callback(lambda left: _abandon(left, pieces))
-            else:
-                close(pieces)
-
-
-def close(pieces: object) -> None:
-    """Close an iterator that can be closed."""
-    closer = getattr(pieces, "close", None)
-    if closer is not None:
-        closer()
-
-
-def _abandon(step: Any, pieces: Iterator[Delta]) -> None:
-    """Close `pieces` once the step that nobody waits for has ended, whatever its outcome."""
-    if not step.cancelled():
-        step.exception()
-    close(pieces)
+            steps.leave()

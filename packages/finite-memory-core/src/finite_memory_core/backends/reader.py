@@ -13,12 +13,19 @@ from typing import NamedTuple
 from ..context import Context
 from ..errors import ConfigError
 from ..messages import Message, Role
+from ..text.graphemes import floor_boundary
 from ..text.sentences import sentences
 from ..text.stopwords import STOP_WORDS
 from ..text.words import words
+from ..window import MARK
 from .base import Backend, Delta
 
-_NOTHING = "I am a reader, not a language model, and nothing in my context matches the question."
+LONGEST_QUOTE = 400
+"""Characters of the longest quote; a longer sentence is quoted in part."""
+
+_WHAT_I_AM = "I am a reader, not a language model"
+_NOTHING = f"{_WHAT_I_AM}, and nothing in my context matches the question."
+_OPENING = f"{_WHAT_I_AM}. From my context:\n"
 
 
 class Quote(NamedTuple):
@@ -33,21 +40,21 @@ class ReaderBackend(Backend):
     """Answers by quoting the sentences of the context that match the question best.
 
     Sentences are ranked by BM25 (Robertson and Zaragoza, 2009) over the sentences of the context,
-    half the score of the neighbouring sentences added, since an answer often stands next to the
-    words that match.
+    half the score of the better neighbouring sentence added, since an answer often stands next to
+    the words that match. Instructions and its own earlier answers are never quoted.
 
     Args:
         quotes: the most sentences to quote.
 
     Raises:
-        ConfigError: `quotes` is less than 1.
+        ConfigError: `quotes` is no whole number, or less than 1.
     """
 
     name = "reader"
 
     def __init__(self, quotes: int = 3) -> None:
-        if quotes < 1:
-            raise ConfigError(f"quotes must be 1 or more, got {quotes}")
+        if type(quotes) is not int or quotes < 1:
+            raise ConfigError(f"quotes must be a whole number, 1 or more, got {quotes!r:.80}")
         self.quotes = quotes
 
     def stream(self, context: Context) -> Iterator[Delta]:
@@ -56,17 +63,20 @@ class ReaderBackend(Backend):
         if not found:
             yield Delta(_NOTHING)
         for number, quote in enumerate(found):
-            yield Delta(("\n" if number else "From my context:\n") + _rendered(quote))
+            yield Delta(("\n" if number else _OPENING) + _rendered(quote))
         yield Delta(finish="stop")
 
     def quote(self, context: Context) -> list[Quote]:
         """Return the best matching sentences, in the order in which they stand."""
-        asked = context.query or (context.question.text if context.question else "")
-        terms = set(words(asked)) - STOP_WORDS
+        terms = set(words(_asked(context))) - STOP_WORDS
         lines = list(_lines(context))
         scores = _with_neighbours(_bm25(terms, [line.text for line in lines]))
-        best = sorted(range(len(lines)), key=lambda i: (-scores[i], -i))[: self.quotes]
-        return [lines[i]._replace(score=scores[i]) for i in sorted(best) if scores[i] > 0]
+        newest_first = range(len(lines) - 1, -1, -1)
+        best: dict[str, int] = {}  # a sentence that was said twice is quoted once
+        for i in sorted(newest_first, key=lambda i: -scores[i]):
+            if scores[i] > 0 and len(best) < self.quotes:
+                best.setdefault(lines[i].text, i)
+        return [lines[i]._replace(score=scores[i]) for i in sorted(best.values())]
 
 
 def load(spec: str = "", **options: int) -> ReaderBackend:
@@ -80,37 +90,71 @@ def load(spec: str = "", **options: int) -> ReaderBackend:
     return ReaderBackend(**options)
 
 
+def _asked(context: Context) -> str:
+    if context.query is not None:
+        return context.query
+    return "" if context.question is None else context.question.text
+
+
 def _lines(context: Context) -> Iterator[Quote]:
-    """Yield the sentences of all that was said before the question, instructions aside."""
-    question = context.question
+    """Yield the sentences of all that may be quoted: not the question, nor instructions."""
+    asked = _asked(context)
     for message in context.messages:
-        if message.role.instructs or message is question or _own(message):
+        is_question = message is context.question and message.text == asked
+        if is_question or message.role.instructs or _is_own(message):
             continue
-        text = message.text
+        text = _quotable(message)
         for start, end in sentences(text):
-            if sentence := " ".join(text[start:end].split()):
-                yield Quote(0.0, message, sentence)
+            for piece in _bounded(" ".join(text[start:end].split())):
+                yield Quote(0.0, message, piece)
 
 
-def _own(message: Message) -> bool:
+def _is_own(message: Message) -> bool:
     """Whether the message is an earlier answer of a reader, which only quotes again."""
-    return message.role is Role.ASSISTANT and message.text.startswith(
-        ("From my context:\n", _NOTHING)
-    )
+    return message.role is Role.ASSISTANT and message.text.startswith(_WHAT_I_AM)
+
+
+def _quotable(message: Message) -> str:
+    """Return the text without the words that the memory put there itself."""
+    mark = message.metadata.get(MARK)
+    if mark == "bridge":
+        return ""
+    return message.text.partition("\n")[2] if mark == "summary" else message.text
+
+
+def _bounded(sentence: str) -> Iterator[str]:
+    """Yield the sentence in pieces of at most `LONGEST_QUOTE` characters, cut between words."""
+    start = 0
+    while len(sentence) - start > LONGEST_QUOTE:
+        end = start + LONGEST_QUOTE
+        cut = sentence.rfind(" ", start + LONGEST_QUOTE // 2, end)
+        if cut < 0:
+            cut = floor_boundary(sentence, end)
+        if cut <= start:  # one endless grapheme
+            cut = end
+        yield sentence[start:cut]
+        start = cut + (sentence[cut] == " ")
+    if start < len(sentence):
+        yield sentence[start:]
 
 
 def _bm25(terms: set[str], texts: list[str], k: float = 1.2, b: float = 0.75) -> list[float]:
+    """Return how well each text matches; 0.0 for one that has none of the terms."""
     counts = [Counter(words(text)) for text in texts]
-    lengths = [sum(count.values()) for count in counts]
+    lengths = [count.total() for count in counts]
     mean = (sum(lengths) / len(lengths) if lengths else 0) or 1.0
-    scores = [0.0] * len(texts)
-    for term in sorted(terms):
-        holding = sum(term in count for count in counts)
-        idf = log(1 + (len(texts) - holding + 0.5) / (holding + 0.5))
-        for i, count in enumerate(counts):
-            if n := count[term]:
-                scores[i] += idf * n * (k + 1) / (n + k * (1 - b + b * lengths[i] / mean))
-    return scores
+    shared = [sorted(terms & count.keys()) for count in counts]  # sorted: sums must not vary
+    holding = Counter(term for found in shared for term in found)
+    return [
+        sum(
+            log(1 + (len(texts) - holding[term] + 0.5) / (holding[term] + 0.5))
+            * count[term]
+            * (k + 1)
+            / (count[term] + k * (1 - b + b * length / mean))
+            for term in found
+        )
+        for count, length, found in zip(counts, lengths, shared, strict=True)
+    ]
 
 
 def _with_neighbours(scores: list[float]) -> list[float]:
@@ -120,6 +164,6 @@ def _with_neighbours(scores: list[float]) -> list[float]:
 
 def _rendered(quote: Quote) -> str:
     said = quote.message
-    who = said.name or said.role.value
-    when = "" if said.timestamp is None else f", {said.timestamp:%Y-%m-%d}"
+    who = "summary" if said.metadata.get(MARK) == "summary" else said.name or said.role.value
+    when = "" if said.timestamp is None else f", {said.timestamp.date().isoformat()}"
     return f'- "{quote.text}" ({who}{when})'

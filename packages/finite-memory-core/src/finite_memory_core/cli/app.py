@@ -102,18 +102,20 @@ def _guarded(options: argparse.Namespace) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except (FiniteMemoryError, OSError) as error:
+    except Exception as error:
         if debug:
             raise
-        print(f"error: {clean(str(error))}", file=sys.stderr)
-        return status_of(error)
+        print(f"error: {told(error)}", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, (BudgetError, ConfigError, MessageError)) else FAILED
     return status
 
 
-def status_of(error: Exception) -> int:
-    """Return the exit status for `error`: whether what the user gave is at fault, or not."""
-    ours = (BudgetError, ConfigError, MessageError)
-    return BAD_INPUT if isinstance(error, ours) else FAILED
+def told(error: Exception) -> str:
+    """Return what to tell the user of `error`, in one line."""
+    text = clean(" ".join(str(error).split()))
+    if isinstance(error, FiniteMemoryError | OSError):
+        return text
+    return f"unexpected {type(error).__name__}: {text}; --debug shows where it comes from"
 
 
 def _print_anything() -> None:

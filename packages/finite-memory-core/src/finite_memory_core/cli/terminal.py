@@ -47,7 +47,8 @@ def one_line(text: str, width: int) -> str:
 
 
 def _cut(line: str, width: int, *, more: bool) -> str:
-    used, kept = 0, []
+    used = 0
+    kept: list[str] = []
     for i, character in enumerate(line):
         used += _columns(character)
         ends = i == len(line) - 1 and not more
@@ -116,6 +117,11 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 def number(count: float) -> str:
     """Return a whole number with its thousands apart."""
     return f"{count:,.0f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as ``"1 turn"`` and ``"1,200 turns"``."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def percent(share: float) -> str:

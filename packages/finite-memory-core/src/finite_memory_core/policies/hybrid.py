@@ -14,7 +14,7 @@ class Hybrid(Semantic):
     """Keeps the newest blocks, and of the others a set that covers what is important.
 
     It is `Semantic` with each block wanting to be stood for in proportion to its importance (see
-    `Importance`), and a quarter of the room for the newest.
+    `Importance`), and more of the room for the newest.
 
     Args:
         embedder: see `Semantic`.
@@ -23,7 +23,7 @@ class Hybrid(Semantic):
 
     name = "hybrid"
 
-    def __init__(self, embedder: Embedder | None = None, recent: float = 0.25) -> None:
+    def __init__(self, embedder: Embedder | None = None, recent: float = 0.15) -> None:
         super().__init__(embedder, recent)
 
     def _importance(self, view: View, weights: Mapping[str, float]) -> Sequence[float]:

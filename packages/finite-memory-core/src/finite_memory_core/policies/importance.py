@@ -6,25 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..blocks import Block
-from ..errors import ConfigError
+from ..errors import ConfigError, PolicyError
 from .base import Policy, View
-from .information import asks, idf, information, keep_newest, names, numbers
+from .information import features, idf, information, keep_newest
 
 Scorer = Callable[[Sequence[Block]], Sequence[float]]
 """Gives each block a number, such as the attention that a model's last queries pay to it."""
 
-NAME, NUMBER, REFERENCE = 3.0, 1.0, 0.5
-QUESTION, ANSWER = 0.5, 1.15
+NAME, NUMBER, DATE, REFERENCE = 4.0, 4.0, 6.0, 0.5
+ANSWER = 1.15
 COST = 3.0
 
 
 class Importance(Policy):
     """Keeps the blocks with the most information for their tokens.
 
-    A block's worth is the information of its words under the conversation's own statistics, more
-    for names, numbers and dates, and for words that later turns take up; less if it is a question,
-    more if it answers one. The weights were chosen on LoCoMo's development conversations
-    (``docs/policies.md`` has the ablation).
+    A block's worth is the information of its words under the conversation's own statistics, what
+    is only asked about counting half, more for names, numbers and words of time, and for words
+    that later turns take up; more if it answers a question. The weights were chosen on LoCoMo's
+    development conversations (``docs/policies.md`` has the ablation).
 
     Args:
         scorer: gives the worths instead, for example from a model's attention; None for the rules
@@ -52,9 +52,13 @@ class Importance(Policy):
         return own
 
     def worth(self, view: View) -> Sequence[float]:
-        """Return each block's worth, the newest above all."""
+        """Return each block's worth, the newest above all.
+
+        Raises:
+            PolicyError: the scorer did not answer with a number a block.
+        """
         if self.scorer is not None:
-            worths = [float(score) for score in self.scorer(view.candidates)]
+            worths = _scores(self.scorer, view.candidates)
         else:
             worths = importance(view, idf(view.candidates))
         return keep_newest(worths, view.candidates, self.recent * view.room)
@@ -72,27 +76,40 @@ def importance(view: View, weights: Mapping[str, float]) -> list[float]:
     worths = []
     for i, block in enumerate(blocks):
         view.deadline.check()
-        said = information(block, weights) + NAME * names(block.text) + NUMBER * numbers(block.text)
-        said += REFERENCE * references[i]
-        if asks(block):
-            said *= QUESTION
-        elif i and blocks[i - 1].end == block.index and asks(blocks[i - 1]):
+        held = features(block)
+        said = information(block, weights) + REFERENCE * references[i]
+        said += NAME * held.names + NUMBER * held.numbers + DATE * held.dates
+        if not held.asks and i and _answers(block, blocks[i - 1]):
             said *= ANSWER
         worths.append(max(0.0, said - COST))
     return worths
 
 
-def _references(blocks: Sequence[Block]) -> list[float]:
-    """Return how many words each block was the first to say that later blocks take up."""
-    first: dict[str, int] = {}
-    counts = [0.0] * len(blocks)
+def _answers(block: Block, before: Block) -> bool:
+    return before.end == block.index and features(before).asks
+
+
+def _references(blocks: Sequence[Block]) -> list[int]:
+    """Return how many of its words the next block that has them took from each block."""
+    said_in: dict[str, int] = {}
+    counts = [0] * len(blocks)
     for i, block in enumerate(blocks):
         for term in block.terms:
-            said_in = first.setdefault(term, i)
-            if said_in != i:
-                counts[said_in] += 1.0
-                first[term] = i
+            before = said_in.get(term)
+            if before is not None:
+                counts[before] += 1
+            said_in[term] = i
     return counts
+
+
+def _scores(scorer: Scorer, blocks: Sequence[Block]) -> list[float]:
+    scores = [float(score) for score in scorer(blocks)]
+    if len(scores) != len(blocks):
+        raise PolicyError(
+            f"scorer {scorer!r} answered with {len(scores)} numbers for {len(blocks)} blocks; "
+            "it must give exactly one for each, in their order"
+        )
+    return scores
 
 
 def check_share(name: str, value: object) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..summarizing import ExtractiveSummarizer
 from ..summary import Summarizer
+from .importance import check_share
 from .sliding import SlidingWindow
 
 
@@ -20,7 +21,7 @@ class RollingSummary(SlidingWindow):
         sinks: see `SlidingWindow`.
 
     Raises:
-        ConfigError: a share that leaves no room for either.
+        ConfigError: a share that leaves no room for either; a summarizer that is none.
     """
 
     name = "rolling_summary"
@@ -29,8 +30,12 @@ class RollingSummary(SlidingWindow):
         self, summarizer: Summarizer | None = None, summary_share: float = 0.15, sinks: int = 0
     ) -> None:
         super().__init__(sinks)
-        if not 0 < summary_share < 1:
+        if check_share("summary_share", summary_share) in (0.0, 1.0):
             raise ConfigError(f"summary_share must lie between 0 and 1, got {summary_share!r}")
+        if summarizer is not None and not isinstance(summarizer, Summarizer):
+            raise ConfigError(
+                f"summarizer must have a method summarize; pass it again, got {summarizer!r}"
+            )
         self.summarizer = ExtractiveSummarizer() if summarizer is None else summarizer
         self.summary_share = summary_share
 

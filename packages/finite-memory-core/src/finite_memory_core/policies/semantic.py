@@ -12,9 +12,9 @@ from ..errors import ConfigError, EmbedderError
 from .base import CannotDecide, Policy, View
 from .coverage import Rows, coverage, dense_rows, lexical_rows
 from .importance import check_share
-from .information import asks, idf, information, keep_newest
+from .information import idf, information, keep_newest, newest_within
 
-_LEAST_LEXICAL, _LEAST_DENSE = 0.2, 0.5
+_LEAST = 0.2
 
 
 class Semantic(Policy):
@@ -50,29 +50,37 @@ class Semantic(Policy):
         return own
 
     def worth(self, view: View) -> Sequence[float]:
-        """Return each block's gain in coverage, the newest above all."""
-        weights = idf(view.candidates)
-        worths = coverage(view, self._rows(view, weights), self._importance(view, weights))
-        return keep_newest(worths, view.candidates, self.recent * view.room)
+        """Return each block's gain in coverage, the newest above all.
+
+        Raises:
+            CannotDecide: the embedder failed.
+        """
+        blocks, room = view.candidates, self.recent * view.room
+        weights = idf(blocks)
+        rows, importance = self._rows(view, weights), self._importance(view, weights)
+        newest = range(newest_within(blocks, room), len(blocks))
+        return keep_newest(coverage(view, rows, importance, newest), blocks, room)
 
     def _importance(self, view: View, weights: Mapping[str, float]) -> Sequence[float]:
-        return [information(b, weights) * (0.5 if asks(b) else 1.0) for b in view.candidates]
+        return [information(block, weights) for block in view.candidates]
 
     def _rows(self, view: View, weights: Mapping[str, float]) -> Rows:
         if self.embedder is None:
-            return lexical_rows(view, weights, _LEAST_LEXICAL)
-        return dense_rows(view, self._embedded(view.candidates, self.embedder), _LEAST_DENSE)
+            return lexical_rows(view, weights, _LEAST)
+        return dense_rows(view, self._embedded(view.candidates, self.embedder), _LEAST)
 
     def _embedded(self, blocks: Sequence[Block], embedder: Embedder) -> list[list[float]]:
         """Return the blocks' vectors, each computed once."""
-        new = [block for block in blocks if block not in self._vectors]
+        known = {block: self._vectors.get(block) for block in blocks}
+        new = [block for block, vector in known.items() if vector is None]
         try:
             vectors = embed(embedder, [block.text for block in new]) if new else []
         except EmbedderError as error:
             raise CannotDecide(str(error)) from error
-        self._vectors.update(zip(new, vectors, strict=True))
-        found = [self._vectors[block] for block in blocks]
+        known.update(zip(new, vectors, strict=True))
+        found = [vector for block in blocks if (vector := known[block]) is not None]
         if len({len(vector) for vector in found}) > 1:
             self._vectors.clear()
             raise CannotDecide(f"embedder {embedder!r} changed the dimension of its vectors")
+        self._vectors.update(zip(new, vectors, strict=True))
         return found

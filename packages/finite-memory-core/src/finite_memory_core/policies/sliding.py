@@ -22,14 +22,14 @@ class SlidingWindow(Policy):
             stays, does that job already, so the default is 0.
 
     Raises:
-        ConfigError: `sinks` is negative.
+        ConfigError: `sinks` is no whole number, or negative.
     """
 
     name = "sliding"
 
     def __init__(self, sinks: int = 0) -> None:
-        if sinks < 0:
-            raise ConfigError(f"sinks must be 0 or more blocks, got {sinks}")
+        if isinstance(sinks, bool) or not isinstance(sinks, int) or sinks < 0:
+            raise ConfigError(f"sinks must be a whole number of blocks, 0 or more, got {sinks!r}")
         self.sinks = sinks
 
     def settings(self) -> Mapping[str, Any]:
@@ -37,7 +37,10 @@ class SlidingWindow(Policy):
         return {"sinks": self.sinks}
 
     def worth(self, view: View) -> Sequence[float]:
-        """Return the age rank of what fits, and `MUST_LEAVE` for what is older."""
+        """Return `MUST_LEAVE` for what is older than the window; a token is worth its block's rank.
+
+        The newer, the higher the rank; the sinks rank above all.
+        """
         blocks, sinks = view.candidates, min(self.sinks, len(view.candidates))
         room = view.room - sum(block.tokens for block in blocks[:sinks])
         start = len(blocks)
@@ -45,7 +48,11 @@ class SlidingWindow(Policy):
             start -= 1
             room -= blocks[start].tokens
         start = _next_question(view, start)
-        return [float(i + 1) if i >= start or i < sinks else MUST_LEAVE for i in range(len(blocks))]
+        ranks = [len(blocks) + 1] * sinks + list(range(sinks + 1, len(blocks) + 1))
+        return [
+            float(rank * max(1, block.tokens)) if i < sinks or i >= start else MUST_LEAVE
+            for i, (rank, block) in enumerate(zip(ranks, blocks, strict=True))
+        ]
 
 
 def _next_question(view: View, start: int) -> int:

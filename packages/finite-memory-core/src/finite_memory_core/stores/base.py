@@ -13,10 +13,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ..errors import ConfigError, MessageError
 from ..messages import Message, check_text
+
+if TYPE_CHECKING:
+    from ..recall.index import Index
 
 
 class Version(NamedTuple):
@@ -120,6 +123,13 @@ class Store(ABC):
 
         Its cost must not grow with the length of the session.
         """
+
+    def index(self, session_id: str) -> Index | None:  # noqa: ARG002
+        """Return the store's own index of a session, for recall; None if it keeps none.
+
+        Without one the memory builds an index of its own, from the whole transcript.
+        """
+        return None
 
     @abstractmethod
     def delete(self, session_id: str) -> None:

@@ -15,35 +15,57 @@ from threading import Lock
 from typing import NamedTuple
 
 from ..errors import ConflictError
-from ..messages import Message
+from ..messages import Message, Role
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
 
-_SEGMENT = 512  # messages that are packed at once
+_SEGMENT = 256  # messages that are packed at once
 _RECENT = 1_024  # messages kept as objects, before some are packed
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+# The first byte tells a plain message's role; JSON begins with a brace.
+_PLAIN = {role: role.value[0].encode() for role in (Role.SYSTEM, Role.USER, Role.ASSISTANT)}
+_ROLE_OF = {first[0]: role for role, first in _PLAIN.items()}
+
+
+def _pack(message: Message) -> bytes:
+    """Return a message that is only role and text as just that, any other as JSON."""
+    first, content = _PLAIN.get(message.role), message.content
+    if first is not None and isinstance(content, str) and message == Message(message.role, content):
+        return first + content.encode()
+    return _encode(message.to_dict()).encode()
+
+
+def _unpack(packed: bytes) -> Message:
+    role = _ROLE_OF.get(packed[0])
+    return (
+        Message.from_dict(json.loads(packed))
+        if role is None
+        else Message(role, packed[1:].decode())
+    )
+
+
 class _Segment:
-    """`_SEGMENT` messages as UTF-8 JSON, one after another."""
+    """`_SEGMENT` packed messages, one after another."""
 
     __slots__ = ("_bytes", "_ends", "_tokens")
 
     def __init__(self, messages: Sequence[Counted]) -> None:
-        texts = [_encode(message.to_dict()).encode() for message, _ in messages]
-        self._bytes = b"".join(texts)
-        self._ends = array("Q", accumulate(map(len, texts), initial=0))
+        packed = [_pack(message) for message, _ in messages]
+        self._bytes = b"".join(packed)
+        self._ends = array("Q", accumulate(map(len, packed), initial=0))
         self._tokens = array("Q", [tokens for _, tokens in messages])
 
     def __getitem__(self, index: int) -> Counted:
-        text = self._bytes[self._ends[index] : self._ends[index + 1]]
-        return Counted(Message.from_dict(json.loads(text)), self._tokens[index])
+        packed = self._bytes[self._ends[index] : self._ends[index + 1]]
+        return Counted(_unpack(packed), self._tokens[index])
 
 
 class PackedLog:
     """Messages in order; all but the newest about 1,000 are packed.
 
-    A `Message` is an object of some 400 bytes beside its text, a packed one about 50. One thread
+    A `Message` is an object of some 400 bytes beside its text, a packed one about 20. One thread
     may append while others read.
     """
 

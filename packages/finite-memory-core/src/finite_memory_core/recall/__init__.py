@@ -1,0 +1,68 @@
+"""Recall: what left the context comes back when it is asked for.
+
+Every message that leaves stays in the archive, verbatim. Before a turn the archive is searched
+with the question, and what fits a share of the budget stands next to the question, marked as
+recalled: behind the stable prefix, so that no cache breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigError
+from ..messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """How much is brought back, and when.
+
+    Attributes:
+        share: the share of the budget that is kept for what is recalled, above 0 and below 1. The
+            window has the rest.
+        gate: nothing is recalled unless one message of the archive holds at least this share of
+            the question's information, 0 to 1. 0 recalls at every turn that matches anything; the
+            higher, the less small talk costs.
+
+    Raises:
+        ConfigError: numbers that cannot work.
+    """
+
+    share: float = 0.25
+    gate: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.share) or not 0 < self.share < 1:
+            raise ConfigError(
+                f"Recall's share must lie between 0 and 1, a share of the budget; got "
+                f"{self.share!r}"
+            )
+        if not _is_number(self.gate) or not 0 <= self.gate <= 1:
+            raise ConfigError(f"Recall's gate must lie from 0 to 1, got {self.gate!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, from which ``Recall(**values)`` is equal."""
+        return {"share": self.share, "gate": self.gate}
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that was found in the archive.
+
+    Attributes:
+        index: its place in the transcript.
+        message: what was said.
+        score: how well it answers; the parts add up to it.
+        parts: words, neighbours, session, speaker, when, date, question: those that are not 0.
+    """
+
+    index: int
+    message: Message
+    score: float
+    parts: Mapping[str, float] = field(hash=False)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

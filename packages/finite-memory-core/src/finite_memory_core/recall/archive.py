@@ -1,0 +1,64 @@
+"""The archive: the messages that are not in the context, and the search in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from ..messages import Message
+from ..stores.base import Store
+from . import analysis
+from .index import Index
+from .ranking import Ranking, rank
+
+_BATCH = 500
+
+
+class Archive:
+    """Searches the transcript of one session.
+
+    Args:
+        store: where the transcript is.
+        session_id: the session's name.
+        index: which messages hold which terms; brought up to date before each search.
+    """
+
+    def __init__(self, store: Store, session_id: str, index: Index) -> None:
+        self._store = store
+        self._session_id = session_id
+        self._index = index
+
+    def search(self, text: str, stop: int, eligible: Callable[[int], bool]) -> Ranking:
+        """Return the messages that answer `text`, best first.
+
+        Args:
+            text: what is asked.
+            stop: only messages before this place in the transcript are searched.
+            eligible: whether a message may be found, by its place in the transcript.
+        """
+        self._catch_up(stop)
+        query = analysis.query(text, self._index.speakers(stop))
+        return rank(query, self._index, stop, eligible)
+
+    def read(self, index: int) -> Message:
+        """Return one message of the transcript."""
+        return next(self._store.messages(self._session_id, index, index + 1)).message
+
+    def _catch_up(self, stop: int) -> None:
+        documents = self._documents(self._index.size, stop)
+        while batch := list(islice(documents, _BATCH)):
+            self._index.add(batch)
+
+    def _documents(self, start: int, stop: int) -> Iterator[analysis.Document]:
+        if start >= stop:
+            return
+        before, session = None, 0
+        if start:
+            before = self.read(start - 1).timestamp
+            session = self._index.facts([start - 1])[start - 1].session
+        stored = self._store.messages(self._session_id, start, stop)
+        for index, (message, _) in enumerate(stored, start):
+            if analysis.begins_session(before, message.timestamp):
+                session = index
+            before = message.timestamp or before
+            yield analysis.document(index, message, session)

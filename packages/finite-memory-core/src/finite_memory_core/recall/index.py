@@ -1,0 +1,148 @@
+"""The index: which messages hold a term. One interface, so that all stores rank alike.
+
+An index is derived from the transcript and can be built again from it at any time. It is brought
+up to date when it is searched, not when a message is appended.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .analysis import Document
+
+
+class Facts(NamedTuple):
+    """What ranking needs to know of a message; see `Document`."""
+
+    length: int
+    session: int
+    speaker: str
+    flags: int
+    month: int | None
+
+
+class Index(ABC):
+    """Finds the messages of one session that hold a term.
+
+    Every question is asked as of a place in the transcript, `stop`, and the answer depends on
+    nothing behind it: how far the index has come makes no difference to what is found.
+    """
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many messages are indexed: those from 0 up to it."""
+
+    @abstractmethod
+    def add(self, documents: Iterable[Document]) -> None:
+        """Index the next messages, in order, all or none."""
+
+    @abstractmethod
+    def terms_before(self, stop: int) -> int:
+        """Return how many terms the messages before `stop` have together."""
+
+    @abstractmethod
+    def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
+        """Return the newest `limit` messages before `stop` that hold `term`, in ascending order."""
+
+    @abstractmethod
+    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
+        """Return what is known of the given messages; those that are not indexed are left out."""
+
+    @abstractmethod
+    def session_end(self, start: int) -> int:
+        """Return the place after the last message of the session that began at `start`."""
+
+    @abstractmethod
+    def speakers(self, stop: int) -> frozenset[str]:
+        """Return the names of all who spoke before `stop`."""
+
+
+class InMemoryIndex(Index):
+    """An index in this process's memory: about 100 bytes a message, beside its rarer terms."""
+
+    def __init__(self) -> None:
+        self._postings: dict[str, array[int]] = {}
+        self._lengths = array("I")
+        self._sums = array("Q", [0])
+        self._sessions = array("I")
+        self._speakers = array("I")
+        self._flags = array("B")
+        self._months = array("i")
+        self._starts = array("I")
+        self._names: list[str] = []
+        self._first: dict[str, tuple[int, int]] = {}  # name -> its number, its first message
+
+    @property
+    def size(self) -> int:
+        """See `Index.size`."""
+        return len(self._lengths)
+
+    def add(self, documents: Iterable[Document]) -> None:
+        """See `Index.add`."""
+        for document in list(documents):
+            for term in document.terms:
+                if (found := self._postings.get(term)) is None:
+                    found = self._postings[term] = array("I")
+                found.append(document.place)
+            if not self._starts or self._starts[-1] != document.session:
+                self._starts.append(document.session)
+            self._lengths.append(document.length)
+            self._sums.append(self._sums[-1] + document.length)
+            self._sessions.append(document.session)
+            self._speakers.append(self._number(document))
+            self._flags.append(document.flags)
+            self._months.append(-1 if document.month is None else document.month)
+
+    def _number(self, document: Document) -> int:
+        known = self._first.get(document.speaker)
+        if known is None:
+            known = self._first[document.speaker] = (len(self._names), document.place)
+            self._names.append(document.speaker)
+        return known[0]
+
+    def terms_before(self, stop: int) -> int:
+        """See `Index.terms_before`."""
+        return self._sums[stop]
+
+    def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
+        """See `Index.postings`."""
+        found = self._postings.get(term)
+        if found is None:
+            return ()
+        end = bisect_left(found, stop)
+        return found[max(0, end - limit) : end]
+
+    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
+        """See `Index.facts`."""
+        names, count = self._names, len(self._lengths)
+        return {
+            i: Facts(
+                self._lengths[i],
+                self._sessions[i],
+                names[self._speakers[i]],
+                self._flags[i],
+                None if self._months[i] < 0 else self._months[i],
+            )
+            for i in indices
+            if 0 <= i < count
+        }
+
+    def session_end(self, start: int) -> int:
+        """See `Index.session_end`."""
+        after = bisect_right(self._starts, start)
+        return self._starts[after] if after < len(self._starts) else len(self._lengths)
+
+    def speakers(self, stop: int) -> frozenset[str]:
+        """See `Index.speakers`."""
+        return frozenset(name for name, (_, first) in self._first.items() if first < stop)
+
+
+def holds(postings: Sequence[int], index: int) -> bool:
+    """Whether the ascending `postings` have `index`."""
+    place = bisect_left(postings, index)
+    return place < len(postings) and postings[place] == index
