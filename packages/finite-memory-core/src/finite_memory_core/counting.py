@@ -75,6 +75,7 @@ class Calibration:
     def __init__(self) -> None:
         self._ratios: list[float] = []
         self._samples = 0
+        self._factor = 1.0
 
     def observe(self, estimated: int, actual: int) -> bool:
         """Learn that what was ``estimated`` tokens was reported as ``actual``.
@@ -85,6 +86,7 @@ class Calibration:
             return False
         self._ratios = [*self._ratios[1 - self.WINDOW :], actual / estimated]
         self._samples += 1
+        self._factor = _median(self._ratios)
         return True
 
     @property
@@ -95,7 +97,7 @@ class Calibration:
     @property
     def factor(self) -> float:
         """What to multiply an estimate with; 1.0 before the first sample."""
-        return _median(self._ratios) if self._ratios else 1.0
+        return self._factor
 
     @property
     def error(self) -> float:
@@ -132,6 +134,7 @@ class Calibration:
         calibration = cls()
         calibration._ratios = [float(ratio) for ratio in ratios]
         calibration._samples = samples
+        calibration._factor = _median(calibration._ratios) if ratios else 1.0
         return calibration
 
     def __eq__(self, other: object) -> bool:

@@ -435,12 +435,13 @@ class Memory:
 
     def _recall_for(self, query: str | None) -> Found:
         """Return what the archive has for the question; the same for all rounds of a turn."""
-        fold = self._fold
-        window = fold.window
+        if self._recall is None:
+            return NOTHING
+        fold, window = self._fold, self._fold.window
         question = window.question
         text = query if query is not None else question.messages[0].text if question else ""
-        if self._recall is None or not text or len(window.flat) == fold.count:
-            return NOTHING
+        if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
+            return NOTHING  # there is no archive yet
         stop = fold.count if question is None else question.index
         room = min(
             int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor),
@@ -519,9 +520,11 @@ class Memory:
         same, counted = 0, fold.tools_tokens + CONTEXT_OVERHEAD
         if sent.window is fold.window and sent.cuts == fold.window.cuts:
             same, counted = min((sent.place, sent.lead), (place, lead))  # one list's beginning
-        more = _common(messages[same:], sent.messages[same:])
-        counted += sum(map(fold.accountant.message, messages[same : same + more]))
-        return (same + more, counted) if same + more else (0, 0)
+        if same < len(sent.messages):
+            more = _common(messages[same:], sent.messages[same:])
+            counted += sum(map(fold.accountant.message, messages[same : same + more]))
+            same += more
+        return (same, counted) if same else (0, 0)
 
     def dry_run(self, *, budget: int | None = None, policy: str | Policy | None = None) -> Eviction:
         """Return what the next eviction would do if it came now; nothing changes.

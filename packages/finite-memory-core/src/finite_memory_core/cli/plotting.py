@@ -53,6 +53,7 @@ class _Picture:
     Attributes:
         turns: how many there are, the width of the x axis.
         ranks: the place of each block, by the transcript index of its first message.
+        rows: how many blocks there are, the height of the y axis of lifetimes; 1 for none.
     """
 
     def __init__(self, replays: Sequence[Replay], title: str) -> None:
@@ -63,6 +64,7 @@ class _Picture:
         self.turns = max(len(replay.turns) for replay in replays)
         seen = {life.index for replay in replays for life in replay.lifetimes if life.index >= 0}
         self.ranks = {index: rank for rank, index in enumerate(sorted(seen))}
+        self.rows = max(1, len(seen))
         self._summarized = [
             any(life.kind == "summary" for life in replay.lifetimes) for replay in replays
         ]
@@ -133,8 +135,8 @@ class _Picture:
         name = "" if self._alone else replay.settings.policy
         yield f'<g id="lifetimes-{escape(clean(replay.settings.policy))}">'
         yield from self._frame(top, bottom, "block")
-        yield from _y_axis(len(self.ranks), top, bottom)
-        height = max(self._panel / len(self.ranks), 0.9)
+        yield from _y_axis(self.rows, top, bottom)
+        height = max(self._panel / self.rows, 0.9)
         lives = sorted(replay.lifetimes, key=lambda life: life.kind)
         for kind, group in groupby(lives, key=lambda life: life.kind):
             lane = kind == "summary"
@@ -153,7 +155,7 @@ class _Picture:
         end = self._x(self.turns + 1 if life.end is None else life.end)
         y = level
         if y is None:
-            y = bottom - (self.ranks[life.index] + 0.5) / len(self.ranks) * (bottom - top)
+            y = bottom - (self.ranks[life.index] + 0.5) / self.rows * (bottom - top)
         gap = 0.8 if level is not None else 0  # between two summaries
         return f"M{_short(start)} {_short(y)}h{_short(max(end - start - gap, 0.5))}"
 
