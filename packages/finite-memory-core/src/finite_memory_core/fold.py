@@ -488,6 +488,11 @@ class Fold:
         self._checkpoint_due = True
         self._write_checkpoint_if_due()
 
+    def bound(self, limits: Limits) -> None:
+        """Go on within other limits; `settle` makes what stands fit them."""
+        self.limits = limits
+        self._set_limit()
+
     def settle(self) -> None:
         """Evict if what stands exceeds limits that are lower than they were.
 

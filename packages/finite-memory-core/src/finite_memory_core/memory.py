@@ -709,7 +709,7 @@ class Memory:
         session, stored = resuming.find(store, session_id)
         memory = cls.__new__(cls)
         memory._set_up(store=store, session_id=session_id, **resuming.arguments(stored, overrides))
-        resuming.replay(memory._fold, store, session)
+        resuming.replay(memory._fold, store, session, stored)
         memory._version = session.version
         if memory.settings != stored:
             memory._fold.settle()

@@ -149,7 +149,17 @@ class ToolCall:
             object.__setattr__(self, field, value)
         check_text(arguments, f"the arguments of tool call {id!r}")
         object.__setattr__(self, "arguments", arguments)
-        object.__setattr__(self, "extra", _fields(extra, f"extra of tool call {id!r}"))
+        object.__setattr__(self, "extra", extra if extra is _NOTHING else self._checked(extra))
+
+    def _checked(self, extra: object) -> Mapping[str, Any]:
+        """Return `extra`; what would stand in the place of our own fields is refused."""
+        where = f"extra of tool call {self.id!r}"
+        fields = _fields(extra, where)
+        _refuse_modelled(fields, {"id", "type"}, where)
+        key, body = _call_keys(self.type)
+        inner = _fields(fields.get(key, _NOTHING), f"{where}[{key!r}]")
+        _refuse_modelled(inner, {"name", body}, f"{where}[{key!r}]")
+        return fields
 
     def __hash__(self) -> int:
         return hash((self.id, self.name, self.arguments))

@@ -8,10 +8,10 @@ from typing import Any
 
 from . import checkpoint
 from .errors import ConfigError, StoreError
-from .fold import Fold
+from .fold import Fold, Limits
 from .policies import build_policy
 from .recall import Recall
-from .settings import Settings
+from .settings import Settings, check_limits
 from .stores.base import Session, Store
 from .summarizing import ExtractiveSummarizer
 
@@ -75,8 +75,31 @@ def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
     )
 
 
-def replay(fold: Fold, store: Store, session: Session) -> None:
-    """Bring the fresh `fold` to the end of `session`, from its last checkpoint on."""
+def replay(fold: Fold, store: Store, session: Session, stored: Settings) -> None:
+    """Bring the fresh `fold` to the end of `session`, from its last checkpoint on.
+
+    It is brought there within the limits that held when it was said, so that nothing is decided
+    anew; after that its own hold.
+    """
+    limits = fold.limits
+    fold.bound(_limits(stored, fold))
+    _replay(fold, store, session)
+    fold.bound(limits)
+
+
+def _limits(stored: Settings, fold: Fold) -> Limits:
+    return check_limits(
+        stored.budget,
+        stored.low_water,
+        stored.reserve,
+        stored.oversize,
+        stored.max_policy_ms,
+        fold.policy,
+        _recall(stored),
+    )
+
+
+def _replay(fold: Fold, store: Store, session: Session) -> None:
     found = store.last_event(session.id, "checkpoint")
     start, seq = 0, 0
     if found is not None:

@@ -5,6 +5,7 @@ It makes what a memory kept visible, offline and for free. It understands nothin
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from math import log
@@ -119,7 +120,18 @@ def _quotable(message: Message) -> str:
     mark = message.metadata.get(MARK)
     if mark == "bridge":
         return ""
+    if mark == "recalled":
+        return _recalled(message.text)
     return message.text.partition("\n")[2] if mark == "summary" else message.text
+
+
+def _recalled(text: str) -> str:
+    """Return what a recalled message quotes (see `recall.rendering`), a reader's answers aside."""
+    opening, _, rest = text.partition("\n")
+    tag = re.escape(opening.rstrip("]").rpartition(" ")[2])
+    own = rf"^[^\n]*\({tag}:\n{_WHAT_I_AM}.*?\n{tag}\)$|^[^\n:]*: {_WHAT_I_AM}[^\n]*$"
+    others = re.sub(own, "", rest.rpartition("\n")[0], flags=re.MULTILINE | re.DOTALL)
+    return others.replace("\n", "\n\n")  # so that no sentence goes over to the next speaker
 
 
 def _bounded(sentence: str) -> Iterator[str]:
@@ -164,6 +176,7 @@ def _with_neighbours(scores: list[float]) -> list[float]:
 
 def _rendered(quote: Quote) -> str:
     said = quote.message
-    who = "summary" if said.metadata.get(MARK) == "summary" else said.name or said.role.value
+    mark = said.metadata.get(MARK)
+    who = mark if mark in ("summary", "recalled") else said.name or said.role.value
     when = "" if said.timestamp is None else f", {said.timestamp.date().isoformat()}"
     return f'- "{quote.text}" ({who}{when})'

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 from ..backends.asking import title
@@ -53,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
         conversation = _Conversation(chat, options.system)
         conversation.open()
         interactive = sys.stdin.isatty()
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="strict")  # or bytes would come in as lone surrogates
         if interactive:
             _complete(list(_COMMANDS))
             _greet(chat, options)
@@ -87,6 +90,8 @@ def _prompted() -> Iterator[str]:
         except EOFError:
             print()
             return
+        except UnicodeDecodeError as error:
+            print(f"error: that was no {error.encoding}; say it again", file=sys.stderr)
 
 
 def _piped() -> Iterator[str]:

@@ -112,17 +112,7 @@ def _show(store: Store, options: argparse.Namespace) -> None:
     print("\ncontext now: ", end="")
     print_context(memory, memory.context())
     print()
-    print_eviction(memory, *_eviction(memory))
-
-
-def _eviction(memory: Memory) -> tuple[Any, str]:
-    """Return the last eviction where it is known, otherwise what the next one would do."""
-    last = memory.context().explain()
-    if last is not None:
-        return last, "last eviction"
-    if not memory.stats.evictions:
-        return None, "evictions"
-    return memory.dry_run(), "an eviction now (why blocks left earlier is not stored)"
+    print_eviction(memory, memory.dry_run(), "an eviction now")  # earlier ones are not stored
 
 
 def _print_transcript(store: Store, session: Session) -> None:
@@ -148,7 +138,6 @@ def _show_as_json(store: Store, options: argparse.Namespace) -> None:
     else:
         data["stats"] = memory.stats.to_dict()
         data["context"] = memory.context().to_dict()
-        data["last_eviction"] = eviction_as_dict(memory.context().explain())
         data["next_eviction"] = eviction_as_dict(memory.dry_run())
     _dump(data)
 

@@ -40,22 +40,16 @@ def _escape(found: re.Match[str]) -> str:
 
 def one_line(text: str, width: int) -> str:
     """Return the beginning of `text` in one harmless line of at most `width` columns."""
-    line = clean(" ".join(text[: 4 * width].split()))
-    if len(line) == columns(line) <= width and len(text) <= 4 * width:
+    enough = text[: 8 * width]  # a few combining marks a column are all that is looked at
+    line = clean(" ".join(enough.split()))
+    if len(enough) == len(text) and columns(line) <= width:
         return line
-    return _cut(line, width, more=len(text) > 4 * width)
-
-
-def _cut(line: str, width: int, *, more: bool) -> str:
     used = 0
-    kept: list[str] = []
-    for i, character in enumerate(line):
+    for end, character in enumerate(line):
         used += _columns(character)
-        ends = i == len(line) - 1 and not more
-        if used > width - (0 if ends else 1):
-            return "".join(kept) + "…"
-        kept.append(character)
-    return "".join(kept) + ("…" if more else "")
+        if used > width - 1:
+            return f"{line[:end]}…"
+    return f"{line}…"
 
 
 def columns(text: str) -> int:

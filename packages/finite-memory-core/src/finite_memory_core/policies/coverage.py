@@ -25,7 +25,7 @@ from .base import View
 Rows = Sequence[Mapping[int, float]]
 """For each block, the positions of the blocks it can stand for and how well, itself among them."""
 
-NEAREST = 32
+NEAREST = 16
 """How many blocks can stand for one."""
 
 _COMMON, _MOST = 1 / 3, 64
@@ -87,10 +87,15 @@ def dense_rows(view: View, vectors: Sequence[Sequence[float]], least: float) -> 
         view.deadline.check()
         differing = [(signs[i] ^ other).bit_count() for other in signs]
         closest = nsmallest(NEAREST + 1, everyone, key=differing.__getitem__)
-        cosines = ((j, sum(map(mul, vectors[i], vectors[j]))) for j in closest if j != i)
-        alike = {j: min(1.0, (cosine - mean) / (1.0 - mean)) for j, cosine in cosines}
-        near.append({j: s for j, s in alike.items() if s > least})
-    return _standing(near)
+        alike: dict[int, float] = {}
+        for j in closest:
+            if j < i and i in near[j]:
+                alike[j] = near[j][i]
+            elif j != i:
+                cosine = sum(map(mul, vectors[i], vectors[j]))
+                alike[j] = min(1.0, (cosine - mean) / (1.0 - mean))
+        near.append(alike)
+    return _standing([{j: s for j, s in alike.items() if s > least} for alike in near])
 
 
 def _mean_cosine(sums: Sequence[float], count: int) -> float:

@@ -59,6 +59,7 @@ class Importance(Policy):
         """
         if self.scorer is not None:
             worths = _scores(self.scorer, view.candidates)
+            view.deadline.check()
         else:
             worths = importance(view, idf(view.candidates))
         return keep_newest(worths, view.candidates, self.recent * view.room)

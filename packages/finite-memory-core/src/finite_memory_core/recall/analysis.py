@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ..messages import Message
+from ..text.languages import LATIN, latin_language
+from ..text.light_stem import inner_stems, light_stem
 from ..text.stem import stem
-from ..text.stopwords import STOP_WORDS
+from ..text.stopwords import STOP_WORDS_OF
 from ..text.words import words
+from .times import asks_when, month_of, tells_time, year_of
 
 SESSION_GAP = timedelta(hours=2)
 """A silence longer than this begins a new session."""
@@ -18,23 +21,23 @@ SESSION_GAP = timedelta(hours=2)
 ASKS, TELLS_TIME = 1, 2
 """Flags of a document: it ends in a question; it speaks of time."""
 
-_QUESTION_MARKS = ("?", "？", "؟", "՞", ";")
-_MONTHS = (
-    "january", "february", "march", "april", "may", "june", "july", "august", "september",
-    "october", "november", "december",
-)  # fmt: skip
-_TIME = re.compile(
-    r"\b(?:yesterday|today|tomorrow|tonight|ago|last|next|week|weekend|month|year|morning|evening"
-    r"|night|(?:mon|tues|wednes|thurs|fri|satur|sun)day|recently|soon|since|\d{1,2}:\d\d"
-    r"|(?:19|20)\d\d|" + "|".join(_MONTHS) + r")\b",
-    re.IGNORECASE,
+_QUESTION_MARKS = ("?", "？", "؟", "⸮", "፧", "᥅", "꘏", "꛷", "\u037e")
+_CLOSINGS = " \n!！\"'”’»›」』）)"
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_OTHER_DIGITS = re.compile("[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f]")
+_COMPOUNDING = frozenset({"de"})
+_SCRIPTS_APART = frozenset[str]().union(
+    *(listed for language, listed in STOP_WORDS_OF.items() if language not in LATIN)
 )
-_WHEN = re.compile(
-    r"\b(?:when|what (?:date|day|time|year|month)|how long|how many (?:days|weeks|months|years))\b",
-    re.IGNORECASE,
-)
-_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
-_DAY = re.compile(r"\b((?:19|20)\d\d)-(\d\d)-(\d\d)\b")
+_STOP_WORDS = {"": _SCRIPTS_APART} | {
+    language: STOP_WORDS_OF[language] | _SCRIPTS_APART for language in LATIN
+}
+_NAME_PREFIX = re.compile("[وف]?[بلك]?")
+_NAME_ENDINGS = {
+    "de": re.compile("s"),
+    "fi": re.compile("i?(?:n|[aä]n?|t[aä]|ll[aäe]|lt[aä]|ss[aä]|st[aä]|n[aä]|ksi)"),
+    "ru": re.compile("[аяуюеиы]|[оеё][йюм]"),
+}
 
 
 class Document(NamedTuple):
@@ -78,7 +81,24 @@ class Query(NamedTuple):
 
 def terms(text: str) -> list[str]:
     """Return the stems of the words of `text`, stop words left out, repeated as they occur."""
-    return [stem(word) for word in words(text) if word not in STOP_WORDS]
+    return _read(text)[1]
+
+
+def _read(text: str) -> tuple[str, list[str]]:
+    """Return the language of what is in Latin letters, and the terms of all."""
+    found = words(text)
+    language = latin_language(text, found)
+    stop_words = _STOP_WORDS[language]
+    if language == "en" and text.isascii():
+        return language, [stem(word) for word in found if word not in stop_words]
+    stems = [_stem(word, language) for word in found if word not in stop_words]
+    if language in _COMPOUNDING:
+        stems += [inner for word in found for inner in inner_stems(word)]
+    return language, stems + _HAN.findall(text)
+
+
+def _stem(word: str, language: str) -> str:
+    return stem(word) if language == "en" and word.isascii() else light_stem(word)
 
 
 def searchable(message: Message) -> str:
@@ -90,8 +110,8 @@ def searchable(message: Message) -> str:
 def document(index: int, message: Message, session: int) -> Document:
     """Return the document of the message at `index`, in the session that began at `session`."""
     text = searchable(message)
-    found = terms(text)
-    asks = ASKS if text.rstrip(" \n\"'”’)").endswith(_QUESTION_MARKS) else 0
+    language, found = _read(text)
+    asks = ASKS if text.rstrip(_CLOSINGS).endswith(_QUESTION_MARKS) else 0
     said = message.timestamp
     return Document(
         index,
@@ -99,7 +119,7 @@ def document(index: int, message: Message, session: int) -> Document:
         len(found),
         session,
         message.name or message.role.value,
-        asks | (TELLS_TIME if _TIME.search(text) else 0),
+        asks | (TELLS_TIME if tells_time(text, language, found) else 0),
         None if said is None else said.year * 12 + said.month - 1,
     )
 
@@ -115,21 +135,56 @@ def begins_session(before: datetime | None, now: datetime | None) -> bool:
 
 def query(text: str, speakers: Iterable[str]) -> Query:
     """Return what to look for; `speakers` are all names that speak in the transcript."""
-    said = frozenset(words(text))
-    named = sorted(name for name in speakers if set(words(name)) and said.issuperset(words(name)))
-    names = {word for name in named for word in words(name)}
-    looked_for = dict.fromkeys(
-        stem(word) for word in words(text) if word not in STOP_WORDS and word not in names
-    )
-    year = _YEAR.search(text)
-    months = [i for i, month in enumerate(_MONTHS, 1) if month in said]
-    day = _DAY.search(text)
-    if day is not None and 1 <= int(day[2]) <= 12:
-        months = [int(day[2])]
+    text = _with_plain_digits(text)
+    found = words(text)
+    language = latin_language(text, found)
+    mentions = {name: _mentions(name, found, language) for name in sorted(speakers)}
+    named = [name for name, said in mentions.items() if said]
+    left_out = _STOP_WORDS[language].union(*mentions.values())
+    looked_for = [word for word in found if word not in left_out]
     return Query(
-        tuple(looked_for),
+        tuple(dict.fromkeys([*_forms(looked_for, language), *_HAN.findall(text)])),
         named[0] if len(named) == 1 else None,
-        _WHEN.search(text) is not None,
-        None if year is None else int(year.group()),
-        months[0] if len(months) == 1 else None,
+        asks_when(text),
+        year_of(text),
+        month_of(text, language, found),
+    )
+
+
+def _with_plain_digits(text: str) -> str:
+    return _OTHER_DIGITS.sub(lambda digit: str(int(digit.group())), text)
+
+
+def _forms(looked_for: Sequence[str], language: str) -> Iterator[str]:
+    """Yield the terms that words are indexed under, whatever language they were said in."""
+    for word in looked_for:
+        yield _stem(word, language)
+        if language != "en":
+            yield stem(word)
+        if language in _COMPOUNDING:
+            yield from inner_stems(word)
+
+
+def _mentions(name: str, found: Sequence[str], language: str) -> frozenset[str]:
+    """Return those of the words that are `name`, inflected or not; none if a part of it is not."""
+    parts = [_forms_of_name(part, found, language) for part in words(name)]
+    return frozenset[str]().union(*parts) if all(parts) else frozenset()
+
+
+def _forms_of_name(part: str, found: Sequence[str], language: str) -> list[str]:
+    return [word for word in found if word == part or _inflects(part, word, language)]
+
+
+def _inflects(part: str, word: str, language: str) -> bool:
+    """Whether `word` is the name `part` with an ending, or in Arabic with a prefix."""
+    if "\u0400" <= part[0] < "\u0530":
+        part, language = part.rstrip("аяйь"), "ru"
+    elif "\u0600" <= part[0] < "\u0780":
+        return word.endswith(part) and bool(_NAME_PREFIX.fullmatch(word[: -len(part)]))
+    endings = _NAME_ENDINGS.get(language)
+    return (
+        endings is not None
+        and len(part) > 1
+        and word.startswith(part)
+        and endings.fullmatch(word, len(part)) is not None
     )

@@ -6,8 +6,8 @@ begin one of its own. What is quoted is data: the opening says so.
 
 from __future__ import annotations
 
+from binascii import crc32
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 
 from ..messages import Message
 from ..window import MARK
@@ -37,10 +37,10 @@ def quote(message: Message, tag: str) -> str:
 
 def _tag(messages: Sequence[Message]) -> str:
     text = "\n".join(searchable(message) for message in messages)
-    tag = sha256(text.encode()).hexdigest()[:6]
-    while tag in text:
-        tag = sha256(tag.encode()).hexdigest()[:6]
-    return tag
+    number = crc32(text.encode())
+    while f"{number:08x}" in text:
+        number = (number + 1) % (1 << 32)
+    return f"{number:08x}"
 
 
 def _lines(messages: Sequence[Message], tag: str) -> Iterator[str]:

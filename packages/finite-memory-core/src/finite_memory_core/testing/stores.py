@@ -17,6 +17,7 @@ before importing it to have failures explained.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -276,7 +277,7 @@ class StoreContract:
         """Threads that race on one session write whole turns, each exactly once."""
         with self.open() as store:
             store.create("s", "{}")
-            acknowledged = race([store] * 4, turns=15)
+            acknowledged = race([store] * 4, turns=25)
             _check_race(store, acknowledged)
 
 
@@ -352,10 +353,15 @@ def race(stores: list[Store], turns: int) -> list[str]:
             failures.append(error)
 
     threads = [threading.Thread(target=write, args=pair[::-1]) for pair in enumerate(stores)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     if failures:
         raise failures[0]
     return acknowledged
