@@ -34,6 +34,17 @@ def take(memory: Memory, message: Message) -> bool:
     return True
 
 
+def refusal(memory: Memory, message: Message) -> BudgetError | None:
+    """Append `message`; return the error that says that it cannot fit, None where there is none."""
+    try:
+        memory.append(message)
+    except BudgetError as error:
+        return error
+    except ToolCallError:
+        assert message.role == "tool"  # its call was refused
+    return None
+
+
 def wire(messages: Iterable[Message]) -> list[str]:
     """Return the bytes of messages, to be compared byte for byte."""
     return [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]

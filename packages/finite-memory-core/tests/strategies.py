@@ -13,7 +13,13 @@ from finite_memory_core import Memory, Message, Store, ToolCall
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall
 
-settings.register_profile("core", deadline=None, max_examples=40, print_blob=True, phases=[Phase.generate])
+settings.register_profile(
+    "core",
+    deadline=None,
+    max_examples=40,
+    print_blob=True,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes minutes
+)
 CORE = settings.get_profile("core")
 
 PHRASES = (
@@ -57,17 +63,17 @@ def prose(number: int, size: int) -> str:
 # -- single messages ------------------------------------------------------------------------------
 
 characters_of_text = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
-texts = st.one_of(
-    st.sampled_from(PHRASES), st.text(characters_of_text, min_size=1, max_size=40)
-)
+texts = st.one_of(st.sampled_from(PHRASES), st.text(characters_of_text, min_size=1, max_size=40))
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**60), 2**60)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(characters_of_text, max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(characters_of_text, max_size=6), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(characters_of_text, max_size=6), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 MODELLED = {
@@ -85,9 +91,7 @@ timestamps = st.none() | st.datetimes(
 data = st.text(st.sampled_from("ABCDEFabcdef0123+/"), min_size=4, max_size=64)
 parts: st.SearchStrategy[Mapping[str, Any]] = st.one_of(
     st.builds(lambda t: {"type": "text", "text": t}, texts),
-    st.builds(
-        lambda t: {"type": "text", "text": t, "cache_control": {"type": "ephemeral"}}, texts
-    ),
+    st.builds(lambda t: {"type": "text", "text": t, "cache_control": {"type": "ephemeral"}}, texts),
     st.builds(
         lambda d, url: {"type": "image_url", "image_url": {"url": url, "detail": d}},
         st.sampled_from(["low", "high", "auto"]),
@@ -139,8 +143,65 @@ messages: st.SearchStrategy[Message] = st.one_of(
 
 # -- traffic --------------------------------------------------------------------------------------
 
+INSTRUCTING = st.sampled_from(["system", "developer"])
 SIZES = st.sampled_from([2, 12, 40, 120, 400])
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,", "detail": "low"}}
+
+
+class _Speaker:
+    """Draws what is said, message by message, each with a text of its own."""
+
+    def __init__(self, draw: st.DrawFn, big: int) -> None:
+        self.draw = draw
+        self.big = big
+        self.said: list[Message] = []
+        self.number = 0
+
+    def text(self, size: int | None = None) -> str:
+        self.number += 1
+        return prose(self.number, self.draw(SIZES) if size is None else size)
+
+    def turn(self, kind: str) -> None:
+        """Say what a turn of that kind has."""
+        if kind == "system":
+            self.said.append(Message(self.draw(INSTRUCTING), self.text(12)))
+            return
+        if kind != "assistant":
+            self.said.append(self.question(kind))
+        if kind in ("agent", "interrupted"):
+            for _ in range(self.draw(st.integers(0, 2))):
+                self.round(whole=True)
+        if kind == "interrupted":
+            self.round(whole=False)
+        if kind != "silent":
+            self.said.append(Message.assistant(self.text()))
+
+    def question(self, kind: str) -> Message:
+        if kind == "big":
+            return Message.user(self.text(self.draw(st.sampled_from([300, 700, 1_500, self.big]))))
+        if kind == "pinned":
+            return Message.user(self.text(25), pinned=True)
+        if kind == "named":
+            return Message.user(self.text(), name="Ada", timestamp=datetime(2024, 1, 2))
+        if kind == "parts":
+            return Message.user([{"type": "text", "text": self.text()}, IMAGE])
+        return Message.user(self.text())
+
+    def round(self, whole: bool) -> None:
+        """Call tools in parallel, and have all their results or only some."""
+        count = self.draw(st.integers(1, 3))
+        ids = [f"call{self.number}-{i}" for i in range(count)]
+        calls = [ToolCall(i, "search", {"q": self.text()}) for i in ids]
+        content = self.text(20) if self.draw(st.booleans()) else None
+        self.said.append(Message.assistant(content, tool_calls=calls))
+        answered = ids if whole else ids[: self.draw(st.integers(0, count - 1))]
+        for call_id in self.draw(st.permutations(answered)):
+            text = self.draw(st.sampled_from(["", self.text()]))
+            self.said.append(Message.tool(text, tool_call_id=call_id))
+
+
+KINDS = [*3 * ["chat"], *2 * ["agent"], "silent", "named", "parts", "big", "pinned"]
+KINDS += ["system", "assistant"]
 
 
 @st.composite
@@ -155,53 +216,13 @@ def conversations(
         big: how many characters a big message has.
         interrupted: whether tool calls may lack results.
     """
-    said: list[Message] = []
-    numbers = iter(range(10_000))
-
-    def text(size: int | None = None) -> str:
-        return prose(next(numbers), draw(SIZES) if size is None else size)
-
-    def rounds(whole: bool) -> None:
-        count = draw(st.integers(1, 3))
-        first = next(numbers)
-        ids = [f"call{first}-{i}" for i in range(count)]
-        calls = [ToolCall(i, "search", {"q": text()}) for i in ids]
-        content = draw(st.none() | st.just(text(20)))
-        said.append(Message.assistant(content, tool_calls=calls))
-        answered = ids if whole else ids[: draw(st.integers(0, count - 1))]
-        for call_id in draw(st.permutations(answered)):
-            said.append(Message.tool(draw(st.sampled_from(["", text()])), tool_call_id=call_id))
-
+    speaker = _Speaker(draw, big)
     if draw(st.booleans()):
-        said.append(Message.system(text(30)))
-    kinds = ["chat", "chat", "chat", "agent", "agent", "silent", "named", "parts", "big"]
-    kinds += ["pinned", "system", "assistant", *(["interrupted"] if interrupted else [])]
-    for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=max_turns)):
-        match kind:
-            case "system":
-                said.append(Message(draw(st.sampled_from(["system", "developer"])), text(12)))
-                continue
-            case "assistant":
-                said.append(Message.assistant(text()))
-                continue
-            case "big":
-                said.append(Message.user(text(draw(st.sampled_from([300, 700, 1_500, big])))))
-            case "pinned":
-                said.append(Message.user(text(25), pinned=True))
-            case "named":
-                said.append(Message.user(text(), name="Ada", timestamp=datetime(2024, 1, 2)))
-            case "parts":
-                said.append(Message.user([{"type": "text", "text": text()}, IMAGE]))
-            case _:
-                said.append(Message.user(text()))
-        if kind in ("agent", "interrupted"):
-            for _ in range(draw(st.integers(0, 2))):
-                rounds(whole=True)
-            if kind == "interrupted":
-                rounds(whole=False)
-        if kind != "silent":
-            said.append(Message.assistant(text()))
-    return said
+        speaker.said.append(Message.system(speaker.text(30)))
+    kinds = st.sampled_from([*KINDS, *(["interrupted"] if interrupted else [])])
+    for kind in draw(st.lists(kinds, min_size=1, max_size=max_turns)):
+        speaker.turn(kind)
+    return speaker.said
 
 
 # -- memories -------------------------------------------------------------------------------------

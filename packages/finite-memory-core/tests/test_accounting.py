@@ -10,6 +10,7 @@ from hypothesis import given
 from finite_memory_core import Accountant, CounterError, Message, ToolCall
 from finite_memory_core.accounting import IMAGE, IMAGE_LOW, REFERENCE
 
+from .checks import as_json
 from .strategies import CORE, characters, messages
 
 
@@ -19,10 +20,11 @@ def test_every_field_costs_something(message: Message) -> None:
     """A message costs at least its overhead and, a token a character, its text and its fields."""
     count = Accountant(characters).message(message)
     assert count >= 4 + len(message.text.replace("\n", ""))
-    bare = Message(message.role, "x", tool_call_id=message.tool_call_id)
     if message.name or message.extra or message.tool_calls:
-        parts = Accountant(characters).message(bare)
-        assert count > 4 and parts > 4
+        named = 0 if message.name is None else 1 + len(message.name)
+        calls = sum(8 + len(c.id + c.name + c.arguments) for c in message.tool_calls)
+        extra = len(as_json(message.extra)) if message.extra else 0
+        assert count >= 4 + named + calls + extra
 
 
 PARTS: list[tuple[int, dict[str, Any]]] = [

@@ -94,7 +94,7 @@ class FailingCounter(Failing):
 
     def __call__(self, text: str) -> int:
         self.check()
-        return quarter(text) if self.answer is None else self.answer  # type: ignore[no-any-return]
+        return quarter(text) if self.answer is None else self.answer
 
 
 class FailingPolicy(Policy, Failing):
@@ -189,7 +189,7 @@ def test_a_counter_that_breaks_its_contract(bad: Any) -> None:
     if isinstance(bad, BaseException):
         counter.error = bad
     else:
-        counter.answer = (lambda: bad)() if bad is not None else float("inf")
+        counter.answer = float("inf") if bad is None else bad
     expected = KeyboardInterrupt if isinstance(bad, KeyboardInterrupt) else CounterError
     with pytest.raises(expected) as caught:
         memory.append(Message.user("fine"), NEXT)
@@ -281,6 +281,20 @@ def test_an_append_of_nothing_changes_nothing() -> None:
     assert before == state(memory)
 
 
+def _go_wrong(memory: Memory, undone: list[Message]) -> None:
+    """Stage messages and usage, and fail."""
+    with memory.turn() as turn:
+        for message in undone:
+            try:
+                turn.append(message)
+                context = turn.context()
+            except (BudgetError, ToolCallError):
+                continue
+            assert context.token_count <= memory.budget
+            turn.report_usage(context, context.token_count + 7)
+        raise KeyError("the application failed")
+
+
 @settings(CORE, max_examples=15)
 @given(setup=setups, said=conversations(max_turns=8), undone=conversations(max_turns=8))
 def test_a_turn_that_is_rolled_back_never_was(
@@ -290,16 +304,8 @@ def test_a_turn_that_is_rolled_back_never_was(
     memory = setup.memory()
     say(memory, said)
     before = state(memory)
-    with pytest.raises(KeyError), memory.turn() as turn:
-        for message in undone:
-            try:
-                turn.append(message)
-                context = turn.context()
-            except (BudgetError, ToolCallError):
-                continue
-            assert context.token_count <= setup.budget
-            turn.report_usage(context, context.token_count + 7)
-        raise KeyError("the application failed")
+    with pytest.raises(KeyError):
+        _go_wrong(memory, undone)
     assert before == state(memory)
 
 

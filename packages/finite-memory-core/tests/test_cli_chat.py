@@ -103,6 +103,15 @@ def left(child: pexpect.spawn[str]) -> int | None:
     return child.exitstatus
 
 
+def interrupt(child: pexpect.spawn[str], told: str) -> None:
+    """Press Ctrl-C until it is heard: one that comes just before Python blocks waits for more."""
+    for _ in range(10):
+        child.sendintr()
+        if child.expect([told, pexpect.TIMEOUT], timeout=5) == 0:
+            return
+    raise AssertionError(f"no {told!r} after Ctrl-C: {child.before!r}")
+
+
 # -- through a pipe -----------------------------------------------------------------------------
 
 
@@ -404,8 +413,7 @@ def test_ctrl_c_stops_the_reply_and_not_the_program(
     child.expect("> ")
     child.sendline("Hello.")
     child.expect("I am thinking")
-    child.sendintr()
-    child.expect("stopped; the turn was undone")
+    interrupt(child, "stopped; the turn was undone")
     child.expect("> ")
     child.sendline("/stats")
     child.expect(r"transcript +0 messages")
@@ -419,8 +427,8 @@ def test_ctrl_c_at_the_prompt_drops_the_line(typed: Callable[..., pexpect.spawn[
     child = typed("--backend", "mine:echo")
     child.expect("> ")
     child.send("never mind")
-    child.sendintr()
-    child.expect("Ctrl-D or /quit ends the chat")
+    child.expect("never mind")  # or Ctrl-C flushes what readline has begun to read
+    interrupt(child, "Ctrl-D or /quit ends the chat")
     child.expect("> ")
     child.sendline("Hello.")
     child.expect("HELLO.")

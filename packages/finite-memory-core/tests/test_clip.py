@@ -11,7 +11,7 @@ from finite_memory_core import Accountant, BudgetError, Clipped, Memory, Message
 from finite_memory_core.clip import clip
 from finite_memory_core.text.graphemes import floor_boundary
 
-from .checks import state, stands_for
+from .checks import stands_for, state
 from .strategies import CORE, COUNTERS, PHRASES, characters, quarter, texts
 
 MARKED = re.compile(r"\[\.\.\. (\d+) tokens left out \.\.\.\]")
@@ -23,7 +23,9 @@ MARKED = re.compile(r"\[\.\.\. (\d+) tokens left out \.\.\.\]")
     room=st.integers(0, 200),
     counter=st.sampled_from([c for c in COUNTERS if c is not None]),
 )
-def test_a_clip_fits_and_says_what_is_missing(pieces: list[str], room: int, counter: object) -> None:
+def test_a_clip_fits_and_says_what_is_missing(
+    pieces: list[str], room: int, counter: object
+) -> None:
     """Head and tail are the text's own, whole graphemes, within the room."""
     accountant = Accountant(counter)  # type: ignore[arg-type]
     text = " ".join(pieces)

@@ -48,9 +48,7 @@ def test_events_tell_the_conversation() -> None:
     summaries = [e for e in heard if isinstance(e, Summarized)]
     assert stats.summaries == len(summaries)
     assert memory.summary == summaries[-1].summary
-    assert [(80, ("a", "b"))] == [
-        (e.index, e.call_ids) for e in heard if isinstance(e, Unanswered)
-    ]
+    assert [(80, ("a", "b"))] == [(e.index, e.call_ids) for e in heard if isinstance(e, Unanswered)]
     assert [context] == [e.context for e in heard if isinstance(e, ContextBuilt)]
     assert {"s"} == {e.session_id for e in heard}
 

@@ -20,6 +20,7 @@ from finite_memory_core import (
     SlidingWindow,
     ToolCall,
 )
+from finite_memory_core.recall import Recall
 
 from .checks import state, view
 from .strategies import TOOL, prose, quarter
@@ -386,3 +387,35 @@ def test_a_reset_forgets_everything_but_the_settings() -> None:
     memory.append(Message.user("again"))
     resumed = Memory.resume(memory.store, "s", counter=quarter)
     assert ["again"] == [m.text for m in resumed.context()]
+
+
+def test_a_reset_recalls_nothing_from_before() -> None:
+    """What was forgotten is not found again, and what is said afterwards is."""
+    memory = Memory(400, counter=quarter, recall=Recall(gate=0.0))
+    secret = "The password of the blue vault is swordfish."
+    memory.append(Message.user(secret))
+    for i in range(40):
+        memory.append(Message.user(prose(i, 80)))
+    assert memory.search("password of the blue vault")
+    memory.context("What is the password of the blue vault?")
+    memory.reset()
+    assert [] == memory.search("password of the blue vault")
+    memory.append(Message.user("My cat is called Murr."))
+    for i in range(40):
+        memory.append(Message.user(prose(i, 80)))
+        assert secret not in memory.context("What is the password of the blue vault?")[0].text
+    assert 0 == memory.search("What is my cat called?")[0].index
+
+
+def test_a_turn_of_many_messages_recalls_what_is_written() -> None:
+    """What a turn itself stages is not in the archive before it is written."""
+    memory = Memory(400, counter=quarter, recall=Recall(gate=0.0))
+    memory.append(Message.user("Ada lives in Turin."))
+    with memory.turn() as turn:
+        for i in range(40):
+            turn.append(Message.user(prose(i, 80)), Message.assistant(prose(i + 1, 80)))
+        turn.append(Message.user("Where does Ada live?"))
+        assert turn.context().token_count <= 400
+    resumed = Memory.resume(memory.store, memory.session_id, counter=quarter)
+    assert state(memory) == state(resumed)
+    assert [0] == [hit.index for hit in memory.context().recalled][:1]

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from finite_memory_core import CorruptError, Memory, Message, StoreError, VersionError
-from finite_memory_core import persistence
 
 from .checks import say, state, wire
 from .strategies import CORE, messages, prose, quarter
@@ -93,7 +92,11 @@ FOREIGN: list[tuple[type[Exception], str, bytes]] = [
     (CorruptError, "does not begin as a session", b"\x89PNG"),
     (CorruptError, "does not begin as a session", b'{"messages": []}'),
     (CorruptError, "its version reads b'x'", b'{"format": "finite-memory-session", "version": x,'),
-    (VersionError, "version 2, this release reads up to 1; upgrade", sealed(HEAD.replace("1", "2"))),
+    (
+        VersionError,
+        "version 2, this release reads up to 1; upgrade",
+        sealed(HEAD.replace("1", "2")),
+    ),
     (CorruptError, "was cut short", HEAD.encode()),
     (CorruptError, "not JSON", sealed(HEAD + "...,")),
     (CorruptError, "right checksum but not the right content", sealed(HEAD + '"id": "s",')),
@@ -131,7 +134,7 @@ def test_a_place_that_cannot_be_written_is_named(memory: Memory, tmp_path: Path)
     """No directory, or a directory in its place: the error says where and nothing is left."""
     (tmp_path / "there").mkdir()
     for path in (tmp_path / "nowhere" / "x.json", tmp_path / "there"):
-        with pytest.raises(StoreError, match="cannot write the session to .* is unchanged"):
+        with pytest.raises(StoreError, match=r"cannot write the session to .* is unchanged"):
             memory.save(path)
     assert [tmp_path / "there"] == list(tmp_path.iterdir())
     with pytest.raises(StoreError, match="cannot read a session from"):
@@ -169,6 +172,6 @@ def test_a_system_without_directory_handles_saves_too(
     memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a directory cannot be opened, the file is written all the same."""
-    monkeypatch.delattr(persistence.os, "O_DIRECTORY")
+    monkeypatch.delattr(os, "O_DIRECTORY")
     memory.save(tmp_path / "x.json")
     assert state(memory) == state(Memory.load(tmp_path / "x.json", counter=quarter))

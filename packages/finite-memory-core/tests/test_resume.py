@@ -147,7 +147,7 @@ def test_a_summarizer_must_be_passed_again(passed: str) -> None:
         {"summarizer": Custom()} if passed == "summarizer" else {"policy": RollingSummary(Custom())}
     )
     memory = stored(**more)
-    with pytest.raises(ConfigError, match="was summarized by 'Custom'.*pass it again"):
+    with pytest.raises(ConfigError, match=r"was summarized by 'Custom'.*pass it again"):
         Memory.resume(memory.store, "s", counter=quarter)
     resumed = Memory.resume(memory.store, "s", counter=quarter, summarizer=Custom())
     assert view(memory) == view(resumed)

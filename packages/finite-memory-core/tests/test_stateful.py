@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -13,8 +15,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-
-import pytest
 
 from finite_memory_core import (
     BudgetError,
@@ -33,6 +33,8 @@ from .strategies import CORE, SIZES, TOOL, Setup, prose, setups
 
 class MemoryMachine(RuleBasedStateMachine):
     """The model: what was said, and which of it is pinned."""
+
+    path: Path
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +248,7 @@ def state_of(memory: Memory) -> dict[str, Any]:
         }
 
 
-def test_memory_as_a_state_machine(tmp_path: Any) -> None:
+def test_memory_as_a_state_machine(tmp_path: Path) -> None:
     """Whatever is done in whatever order, the memory is what the model says."""
 
     class Machine(MemoryMachine):

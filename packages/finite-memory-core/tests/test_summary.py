@@ -144,8 +144,7 @@ def test_a_counter_that_fails_in_a_summarizer_is_not_hidden() -> None:
 
     memory = Memory(100, summarizer=Spoiling(), counter=counter)
     with pytest.raises(CounterError, match="returned -1"):
-        for i in range(40):
-            memory.append(Message.user(prose(i, 80)))
+        memory.append(*(Message.user(prose(i, 80)) for i in range(40)))
 
 
 def test_a_room_too_small_for_a_summary_is_told() -> None:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         FellBack as FellBack,
         MemoryEvent as MemoryEvent,
         Observer as Observer,
+        Recalled as Recalled,
         Summarized as Summarized,
         TurnEnded as TurnEnded,
         TurnFailed as TurnFailed,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         Policy as Policy,
         View as View,
     )
+    from .recall import Hit as Hit, Recall as Recall
     from .stats import MemoryStats as MemoryStats
     from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
     from .stores.base import Store as Store
@@ -122,6 +124,7 @@ _HOME = {
     "FellBack": "events",
     "MemoryEvent": "events",
     "Observer": "events",
+    "Recalled": "events",
     "Summarized": "events",
     "TurnEnded": "events",
     "TurnFailed": "events",
@@ -143,6 +146,8 @@ _HOME = {
     "MUST_LEAVE": "policies.base",
     "Policy": "policies.base",
     "View": "policies.base",
+    "Hit": "recall",
+    "Recall": "recall",
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
     "SQLiteStore": "stores",
@@ -182,6 +187,7 @@ __all__ = [
     "ExtractiveSummarizer",
     "FellBack",
     "FiniteMemoryError",
+    "Hit",
     "Hybrid",
     "Importance",
     "InMemoryStore",
@@ -196,6 +202,8 @@ __all__ = [
     "Policy",
     "PolicyError",
     "ReaderBackend",
+    "Recall",
+    "Recalled",
     "Reply",
     "Role",
     "RollingSummary",

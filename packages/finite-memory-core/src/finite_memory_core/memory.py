@@ -147,7 +147,7 @@ class Memory:
         self._oversize = oversize
         self._recall = recall
         self._archive: Archive | None = None
-        self._recalled_for: tuple[Window, Block | None, str] | None = None
+        self._recalled_for: tuple[Window, Block | None, str, int] | None = None
         self._last_recalled = NOTHING
         self._recalled = 0
         self._counter = EstimatingCounter() if counter is None else counter
@@ -442,12 +442,12 @@ class Memory:
         text = query if query is not None else question.messages[0].text if question else ""
         if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
             return NOTHING  # there is no archive yet
-        stop = fold.count if question is None else question.index
+        stop = min(fold.count if question is None else question.index, self._version.messages)
         room = min(
             int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor),
             fold.most - window.tokens,
         )
-        key = (window, question, text)
+        key = (window, question, text, stop)
         if self._recalled_for == key and self._last_recalled.tokens <= room:
             return self._last_recalled
         there = {i for block in window.blocks for i in range(block.index, block.end)}
@@ -728,7 +728,7 @@ class Memory:
             self._version = Version(0, 0)
             tools = self._fold.tools
             self._fold = self._new_fold()
-            self._sent = None
+            self._sent = self._archive = self._recalled_for = None
             if tools:
                 self.set_tools(tools)
 
