@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finite_memory_core import Chat, Memory, Message, ReaderBackend
+from finite_memory_core import Chat, Context, Memory, Message, ReaderBackend, Recall
 from finite_memory_core.cli import main as finite_memory
 
 SAMPLE = Path(__file__).resolve().parent / "sample"
@@ -32,7 +32,10 @@ def demo(picture: str) -> int:
     print("The replies come from ReaderBackend, which quotes the sentences of its context that")
     print("match a question best. It is no language model and understands nothing; it shows what")
     print("can be found in what the memory kept.")
-    ask(chosen(json.loads(QUESTIONS.read_text(encoding="utf-8"))))
+    questions = json.loads(QUESTIONS.read_text(encoding="utf-8"))
+    ask(chosen(questions))
+    heading("Evidence in the context, all questions")
+    tally(questions)
     heading("The picture")
     print(f"{Path(picture).resolve()}\nOpen it in a browser: what stayed, what left, what it cost.")
     return 0
@@ -58,24 +61,47 @@ def stated(question: dict[str, Any]) -> list[int]:
 
 
 def ask(questions: list[dict[str, Any]]) -> None:
-    """Put each question to a chat, and tell whether its evidence stood in the context."""
-    lines = TRANSCRIPT.read_text(encoding="utf-8").splitlines()
-    transcript = [Message.from_dict(json.loads(line)) for line in lines]
-    memory = Memory(BUDGET, POLICY)
+    """Put each question to a chat, and tell where its evidence stood."""
+    transcript = conversation()
+    memory = Memory(BUDGET, POLICY, recall=Recall())
     memory.append(*transcript)
     chat = Chat(ReaderBackend(quotes=2), memory)
     for question in questions:
         reply = chat.send(question["question"])
-        shown = any(
-            transcript[index].text in message.text
-            for index in stated(question)
-            for message in reply.context.messages
-        )
         print(f"\nQ: {question['question']}  [{question['kind']}]")
         print("\n".join(f"   {line}" for line in reply.text.splitlines()))
         print(f"   right answer: {question['answer']}")
-        left = f"left the context; message {stated(question)[-1]} of the archive has it"
-        print(f"   evidence: {'in the context' if shown else left}")
+        print(f"   evidence: {whereabouts(question, transcript, reply.context)}")
+
+
+def conversation() -> list[Message]:
+    """Return the sample's messages."""
+    lines = TRANSCRIPT.read_text(encoding="utf-8").splitlines()
+    return [Message.from_dict(json.loads(line)) for line in lines]
+
+
+def whereabouts(question: dict[str, Any], transcript: list[Message], context: Context) -> str:
+    """Tell whether a message that states the answer stands in the context, and since when."""
+    places = stated(question)
+    if any(transcript[place] == message for place in places for message in context):
+        return "never left the context"
+    recalled = {hit.index for hit in context.recalled}
+    if recalled.intersection(places):
+        return "had left; recalled from the archive for this question"
+    return f"left the context and was not recalled; message {places[-1]} of the archive has it"
+
+
+def tally(questions: list[dict[str, Any]]) -> None:
+    """Count for how many questions the evidence stands in the context, without and with recall."""
+    transcript = conversation()
+    for name, recall in (("without recall", None), ("with recall", Recall())):
+        memory = Memory(BUDGET, POLICY, recall=recall)
+        memory.append(*transcript)
+        held = sum(
+            not whereabouts(q, transcript, memory.context(query=q["question"])).startswith("left")
+            for q in questions
+        )
+        print(f"{name:<15} {held:>3} of {len(questions)} questions")
 
 
 if __name__ == "__main__":

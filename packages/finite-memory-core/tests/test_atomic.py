@@ -12,6 +12,7 @@ from finite_memory_core import (
     BudgetError,
     ConflictError,
     CounterError,
+    EmbedderError,
     InMemoryStore,
     Memory,
     Message,
@@ -224,14 +225,16 @@ def test_a_policy_that_breaks_its_contract(expected: str, answer: Callable[[View
     memory.append(NEXT)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("oops"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("oops"), KeyboardInterrupt(), EmbedderError("no")], ids=repr
+)
 def test_a_policy_that_fails(error: BaseException) -> None:
-    """An exception of a policy becomes a `PolicyError`; an interrupt stays what it is."""
+    """An exception of a policy becomes a `PolicyError`; ours and interrupts stay what they are."""
     policy = FailingPolicy()
     memory = full(policy=policy)
     before = state(memory)
     policy.error = error
-    with pytest.raises(PolicyError if isinstance(error, Exception) else KeyboardInterrupt):
+    with pytest.raises(PolicyError if isinstance(error, RuntimeError) else type(error)):
         memory.append(NEXT)
     policy.error = None
     assert before == state(memory)

@@ -81,7 +81,7 @@ def here(tmp_path: Path) -> Path:
 def typed(here: Path) -> Callable[..., pexpect.spawn[str]]:
     """Start a chat in a pseudo-terminal."""
 
-    def start(*arguments: str, **more: str) -> pexpect.spawn[str]:
+    def start(*arguments: str, echo: bool = False, **more: str) -> pexpect.spawn[str]:
         [python, *rest] = PROGRAM
         return pexpect.spawn(
             python,
@@ -89,7 +89,7 @@ def typed(here: Path) -> Callable[..., pexpect.spawn[str]]:
             cwd=str(here),
             env=environment(more),
             encoding="utf-8",
-            echo=False,
+            echo=echo,
             timeout=60,
         )
 
@@ -424,7 +424,7 @@ def test_ctrl_c_stops_the_reply_and_not_the_program(
 
 def test_ctrl_c_at_the_prompt_drops_the_line(typed: Callable[..., pexpect.spawn[str]]) -> None:
     """It says how to end, and prompts again."""
-    child = typed("--backend", "mine:echo")
+    child = typed("--backend", "mine:echo", echo=True)
     child.expect("> ")
     child.send("never mind")
     child.expect("never mind")  # or Ctrl-C flushes what readline has begun to read

@@ -11,6 +11,7 @@ from finite_memory_core import (
     MUST_LEAVE,
     BudgetError,
     Deadline,
+    EstimatingCounter,
     FellBack,
     Memory,
     MemoryEvent,
@@ -18,6 +19,7 @@ from finite_memory_core import (
     Policy,
     SlidingWindow,
     ToolCall,
+    ToolCallError,
     View,
 )
 from finite_memory_core.eviction import select
@@ -169,6 +171,85 @@ def test_a_message_that_just_fits_is_taken_whole(policy: str, oversize: str) -> 
         else:
             memory.append(Message.user(text))
             assert (text == memory.context().messages[-1].text) == (not extra)
+
+
+class Characters(EstimatingCounter):
+    """An estimate, so it is corrected; of a token a character, so it can be steered."""
+
+    def __call__(self, text: str, /) -> int:
+        return len(text)
+
+
+@pytest.mark.parametrize(("budget", "counted", "reported"), [(1_001, 342, 399), (250, 50, 53)])
+def test_a_correction_that_rounds_up_evicts_in_time(
+    budget: int, counted: int, reported: int
+) -> None:
+    """Filled to the last token that the correction leaves, a context is within its budget."""
+    for more in range(3, 40):
+        memory = Memory(budget, counter=Characters())
+        memory.append(Message.user("x" * (counted - 3 - 4)))
+        context = memory.context()
+        assert counted == context.counted_tokens
+        memory.report_usage(context, reported)
+        room = int(budget * counted / reported)
+        memory.append(Message.user("y" * (room - counted - 4 - 20 + more)))
+        assert memory.context().token_count <= budget
+
+
+def test_what_must_stay_and_costs_more_than_it_seemed_is_told() -> None:
+    """Where not even the pinned fit by the provider's count, the error says by how much."""
+    memory = Memory(400, counter=Characters())
+    memory.append(Message.user("p" * 180, pinned=True), Message.user("q" * 100))
+    memory.report_usage(memory.context(), 2 * memory.context().counted_tokens)
+    with pytest.raises(BudgetError, match=r"factor 2\.000.*unpin something") as caught:
+        memory.context()
+    assert (2 * (3 + 184 + 104), 400) == (caught.value.needed, caught.value.available)
+    memory.unpin(0)
+    assert ["q" * 100] == [m.text for m in memory.context()]
+
+
+@pytest.mark.parametrize("size", range(100, 400, 15))
+def test_a_round_after_which_nothing_else_stays_counts_the_summary(size: int) -> None:
+    """Where only a summary and tool calls are left, they fit together all the same."""
+    memory = Memory(450, "rolling_summary", counter=characters, session_id="s")
+    memory.append(*(Message.assistant(prose(9 * i, 70)) for i in range(20)))
+    if take(memory, Message.assistant(tool_calls=[ToolCall("a", "f", "x" * size)])):
+        memory.append(Message.tool("ok", tool_call_id="a"))
+    context = memory.context()
+    assert context.token_count <= 450
+    assert "user" == context[0].role
+
+
+def test_a_result_comes_once() -> None:
+    """A second result for one call is refused, and one for a call that is not open too."""
+    memory = Memory(600, counter=quarter)
+    memory.append(Message.user("Look."))
+    memory.append(Message.assistant(tool_calls=[ToolCall("a", "f"), ToolCall("b", "f")]))
+    memory.append(Message.tool("1", tool_call_id="a"))
+    for call_id, expected in [
+        ("a", "tool call 'a' has its result already"),
+        ("c", r"'c', which is not among the open calls \['b'\]"),
+    ]:
+        with pytest.raises(ToolCallError, match=expected):
+            memory.append(Message.tool("1", tool_call_id=call_id))
+    memory.append(Message.tool("2", tool_call_id="b"))
+    with pytest.raises(ToolCallError, match="but no tool call is open"):
+        memory.append(Message.tool("2", tool_call_id="b"))
+
+
+class Unable:
+    """An embedder that has no model."""
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        raise OSError("no model")
+
+
+def test_an_embedder_that_fails_is_stood_in_for() -> None:
+    """The conversation goes on by the sliding window, and the explanation says what failed."""
+    memory = Memory(300, "semantic", embedder=Unable(), counter=quarter)
+    memory.append(*(Message.user(prose(i, 60)) for i in range(60)))
+    assert {"policy": memory.stats.evictions} == memory.stats.fallbacks
+    assert "OSError: no model" in str(memory.context().explain())
 
 
 def test_usage_never_makes_a_context_that_fits_be_refused() -> None:

@@ -34,6 +34,7 @@ def test_a_message_survives_its_dict(message: Message) -> None:
 def test_a_tool_call_survives_its_dict(call: ToolCall) -> None:
     """A tool call read from its dict is equal."""
     assert call == ToolCall.from_dict(json.loads(json.dumps(call.to_dict())))
+    assert call == copy.copy(call) == pickle.loads(pickle.dumps(call))
     assert hash(call) == hash(ToolCall.from_dict(call.to_dict()))
 
 
@@ -125,7 +126,7 @@ def test_roles_compare_equal_to_their_strings() -> None:
 
 def test_the_text_of_parts_is_their_texts() -> None:
     """`text` joins text parts of every provider and leaves the rest out."""
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"type": "text", "text": "a"},
         {"type": "image_url", "image_url": {"url": "x"}},
         {"type": "input_text", "text": "b"},
@@ -136,7 +137,7 @@ def test_the_text_of_parts_is_their_texts() -> None:
 
 def test_arguments_may_be_a_mapping() -> None:
     """Arguments given as a mapping are written as JSON; text is kept byte for byte."""
-    assert '{"q": "où"}' == ToolCall("c", "f", {"q": "où"}).arguments  # type: ignore[arg-type]
+    assert '{"q": "où"}' == ToolCall("c", "f", {"q": "où"}).arguments
     assert "{ not json" == ToolCall("c", "f", "{ not json").arguments
 
 

@@ -144,9 +144,7 @@ def test_rare_words_are_worth_more() -> None:
     assert weights["train"] > weights["rain"]
 
 
-@given(
-    st.lists(st.tuples(st.floats(-50, 50), st.integers(0, 20)), max_size=12), st.floats(0, 150)
-)
+@given(st.lists(st.tuples(st.floats(-50, 50), st.integers(0, 20)), max_size=12), st.floats(0, 150))
 def test_the_newest_rank_first(items: list[tuple[float, int]], room: float) -> None:
     """The newest that fit the room are denser than all others; nothing else changes."""
     blocks = [block("x", i, tokens) for i, (_, tokens) in enumerate(items)]

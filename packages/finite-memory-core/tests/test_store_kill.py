@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sqlite3
@@ -19,6 +20,7 @@ from . import store_writer
 from .store_writer import TURN, turn, turns_in, version_of
 
 ROUNDS = 25
+KILLED = -9 if os.name == "posix" else 1  # what a killed process returns
 
 
 def _child(*arguments: str) -> subprocess.Popen[str]:
@@ -41,6 +43,7 @@ def _kill_at_a_random_moment(path: Path, rng: random.Random) -> list[str]:
             pass
         child.kill()
         lines += child.stdout.readlines()
+    assert child.returncode == KILLED, "the writer failed before it was killed"
     assert lines[0] == "ready\n"
     return [line.strip() for line in lines[1:] if line.endswith("\n")]
 

@@ -80,7 +80,15 @@ def test_a_new_fact_gets_in(budget: int) -> None:
 
 
 sentence = st.sampled_from(
-    ["Ada lives in Turin.", "It is 12:30.", "Tea?", "昨天我去了北京。", "x = 1\ny  =  2", "no end", "…"]
+    [
+        "Ada lives in Turin.",
+        "It is 12:30.",
+        "Tea?",
+        "昨天我去了北京。",
+        "x = 1\ny  =  2",
+        "no end",
+        "…",
+    ]
 )
 texts = st.lists(sentence, min_size=1, max_size=4).map(" ".join)
 
@@ -108,15 +116,15 @@ def test_calls_are_told_and_questions_are_not() -> None:
     block = Block(
         0,
         (
-            Message.assistant("Shall I look? I will look at Turin.", tool_calls=(call,)),
+            Message.assistant("Shall I look? I will ask the meteorologists.", tool_calls=(call,)),
             Message.tool("Rain until 18:00.", tool_call_id="c", name="weather"),
         ),
         1,
     )
     summary = ExtractiveSummarizer().summarize("", [block], 1_000, len)
     assert [
-        'assistant called weather { "city": "Turin" }',
-        "assistant: I will look at Turin.",
+        'assistant: called weather { "city": "Turin" }',
+        "assistant: I will ask the meteorologists.",
         "weather: Rain until 18:00.",
     ] == summary.split("\n")
 
@@ -132,6 +140,8 @@ def test_what_is_said_again_is_quoted_once() -> None:
 
 def test_a_counter_whose_parts_do_not_add_up_is_obeyed() -> None:
     """The size of the whole is what counts, even if it is more than that of its lines."""
-    block = Block(0, (Message.user("Ada lives in Turin. Bob lives in Rome. Eve lives in Bonn."),), 1)
+    block = Block(
+        0, (Message.user("Ada lives in Turin. Bob lives in Rome. Eve lives in Bonn."),), 1
+    )
     summary = ExtractiveSummarizer().summarize("", [block], 60, lambda text: len(text) ** 2 // 25)
     assert 1 == len(summary.split("\n"))

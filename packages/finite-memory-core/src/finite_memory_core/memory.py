@@ -25,7 +25,7 @@ from .messages import Message, Role, check_text, freeze
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
 from .recall.archive import Archive
-from .recall.choosing import NOTHING, Recalled as Found, choose
+from .recall.choosing import NOTHING, Recalled as Found, choose, fitted
 from .recall.index import InMemoryIndex
 from .settings import Settings, check_limits, name_of
 from .stats import MemoryStats
@@ -147,7 +147,7 @@ class Memory:
         self._oversize = oversize
         self._recall = recall
         self._archive: Archive | None = None
-        self._recalled_for: tuple[Window, Block | None, str, int] | None = None
+        self._recalled_for: tuple[Window, Block | None, str, int, int] | None = None
         self._last_recalled = NOTHING
         self._recalled = 0
         self._counter = EstimatingCounter() if counter is None else counter
@@ -443,25 +443,22 @@ class Memory:
         if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, self._version.messages)
-        room = min(
-            int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor),
-            fold.most - window.tokens,
-        )
-        key = (window, question, text, stop)
-        if self._recalled_for == key and self._last_recalled.tokens <= room:
-            return self._last_recalled
-        there = {i for block in window.blocks for i in range(block.index, block.end)}
-        self._last_recalled = choose(
-            self._searched(),
-            self._recall,
-            fold.accountant,
-            text=text,
-            stop=stop,
-            room=room,
-            eligible=lambda place: place not in there,
-        )
-        self._recalled_for = key
-        return self._last_recalled
+        room = int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor)
+        key = (window, question, text, stop, room)
+        if self._recalled_for != key:
+            there = {i for block in window.blocks for i in range(block.index, block.end)}
+            self._last_recalled = choose(
+                self._searched(),
+                self._recall,
+                fold.accountant,
+                text=text,
+                stop=stop,
+                room=room,
+                eligible=lambda place: place not in there,
+            )
+            self._recalled_for = key
+        found, left = self._last_recalled, fold.most - window.tokens
+        return found if found.tokens <= left else fitted(found.hits, fold.accountant, left)
 
     def _searched(self) -> Archive:
         if self._archive is None:

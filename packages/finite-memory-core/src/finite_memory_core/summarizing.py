@@ -47,7 +47,7 @@ class ExtractiveSummarizer:
     ) -> str:
         """See `Summarizer.summarize`."""
         old = dict.fromkeys(line for line in previous.split("\n") if line)
-        said = dict.fromkeys(line for block in blocks for line in _lines_of(block))
+        said = dict.fromkeys(line for block in blocks for line in lines_of(block))
         texts = [*old, *(line for line in said if line not in old)]
         choice = _Choice([_line(text, count) for text in texts])
         new = range(len(old), len(texts))
@@ -63,12 +63,12 @@ def _joined(texts: Sequence[str], chosen: Iterable[int]) -> str:
     return "\n".join(texts[i] for i in sorted(chosen))
 
 
-def _lines_of(block: Block) -> Iterator[str]:
+def lines_of(block: Block) -> Iterator[str]:
     """Yield what a block says, a sentence a line, each with its speaker; questions are left out."""
     for message in block.messages:
         speaker = " ".join((message.name or message.role.value).split())
         for call in message.tool_calls:
-            yield " ".join(f"{speaker} called {call.name} {call.arguments}".split())
+            yield f"{speaker}: called {' '.join(f'{call.name} {call.arguments}'.split())}"
         yield from (f"{speaker}: {sentence}" for sentence in _sentences(message))
 
 
@@ -115,7 +115,8 @@ class _Choice:
         """
 
         def density(i: int) -> float:
-            return self._density(self._lines[i]) * (_KEPT if i < favoured else 1.0)
+            worth = max(0.0, self._gain(i) - _COST) * (_KEPT if i < favoured else 1.0)
+            return worth / self._lines[i].tokens
 
         queue = [(-density(i), -i) for i in {*candidates}.difference(self.chosen)]
         heapify(queue)
@@ -126,12 +127,12 @@ class _Choice:
                 heapreplace(queue, now)
                 continue
             heappop(queue)
-            if now[0] < 0 and self._used + self._lines[i].tokens <= room:
+            if self._gain(i) > 0.0 and self._used + self._lines[i].tokens <= room:
                 self._take(i)
 
-    def _density(self, line: _Line) -> float:
-        gain = fsum(self._weights[term] for term in line.terms - self._covered)
-        return (gain + line.bonus - _COST) / line.tokens
+    def _gain(self, i: int) -> float:
+        new = self._lines[i].terms - self._covered
+        return fsum(self._weights[term] for term in new) + self._lines[i].bonus
 
     def _take(self, i: int) -> None:
         self._used += self._lines[i].tokens

@@ -4,8 +4,8 @@ f(S) = sum over blocks i of weight(i) * max over j in S of similarity(i, j) ** 2
 
 It is monotone and submodular, so the greedy choice by gain per token is near the optimum (Lin and
 Bilmes, "A Class of Submodular Functions for Document Summarization", 2011), and gains only ever
-shrink, so that they need not all be computed again at each step (Minoux, 1978). The square is there because
-only a block that says nearly the same can stand for another's details.
+shrink, so they need not all be computed again at each step (Minoux, 1978). The square is there
+because only a block that says nearly the same can stand for another's details.
 
 Only the nearest of a block can stand for it. That loses next to nothing and keeps the work from
 growing with the square of the window (Lindgren, Wu and Dimakis, "Leveraging Sparsity for Efficient
@@ -42,7 +42,7 @@ def lexical_rows(view: View, weights: Mapping[str, float], least: float) -> Rows
     """
     blocks = view.candidates
     norms = [sqrt(fsum(weights[t] ** 2 for t in b.terms)) or 1.0 for b in blocks]
-    postings = _postings(view)
+    postings, repeats = _postings(view), _repeats(view)
     near: list[dict[int, float]] = []
     for i, block in enumerate(blocks):
         view.deadline.check()
@@ -51,9 +51,11 @@ def lexical_rows(view: View, weights: Mapping[str, float], least: float) -> Rows
             square = weights[term] ** 2
             for j in postings[term]:
                 products[j] += square
-        products.pop(i, None)
-        cosines = {j: p / (norms[i] * norms[j]) for j, p in products.items()}
-        near.append({j: s for j, s in cosines.items() if s > least})
+        cosines = {j: min(1.0, p / (norms[i] * norms[j])) for j, p in products.items()}
+        alike = {j: s for j, s in cosines.items() if s > least}
+        alike |= dict.fromkeys(repeats.get(block.terms, ()), 1.0)  # however common their words
+        alike.pop(i, None)
+        near.append(alike)
     return _standing(near)
 
 
@@ -65,6 +67,15 @@ def _postings(view: View) -> dict[str, list[int]]:
             postings[term].append(i)
     most = max(2.0, min(_COMMON * len(view.candidates), _MOST))
     return {term: where for term, where in postings.items() if 1 < len(where) <= most}
+
+
+def _repeats(view: View) -> dict[frozenset[str], list[int]]:
+    """Return the newest blocks of each same set of words, where two or more have it."""
+    same: dict[frozenset[str], list[int]] = defaultdict(list)
+    for i, block in enumerate(view.candidates):
+        if block.terms:
+            same[block.terms].append(i)
+    return {terms: where[-NEAREST - 1 :] for terms, where in same.items() if len(where) > 1}
 
 
 def dense_rows(view: View, vectors: Sequence[Sequence[float]], least: float) -> Rows:
@@ -125,7 +136,7 @@ def _standing(near: Sequence[Mapping[int, float]]) -> Rows:
     for i, similar in enumerate(near):
         nearest: Mapping[int, float] = similar
         if len(similar) > NEAREST:
-            nearest = dict(nlargest(NEAREST, sorted(similar.items()), key=itemgetter(1)))
+            nearest = dict(nlargest(NEAREST, similar.items(), key=itemgetter(1, 0)))
         for j, similarity in nearest.items():
             rows[j][i] = similarity * similarity
     return rows

@@ -28,9 +28,7 @@ class SlidingWindow(Policy):
     name = "sliding"
 
     def __init__(self, sinks: int = 0) -> None:
-        if isinstance(sinks, bool) or not isinstance(sinks, int) or sinks < 0:
-            raise ConfigError(f"sinks must be a whole number of blocks, 0 or more, got {sinks!r}")
-        self.sinks = sinks
+        self.sinks = _check_count(sinks)
 
     def settings(self) -> Mapping[str, Any]:
         """See `Policy.settings`."""
@@ -63,3 +61,9 @@ def _next_question(view: View, start: int) -> int:
         if block.role is Role.USER or (question is not None and block.index > question.index):
             return i
     return len(view.candidates)
+
+
+def _check_count(sinks: object) -> int:
+    if isinstance(sinks, bool) or not isinstance(sinks, int) or sinks < 0:
+        raise ConfigError(f"sinks must be a whole number of blocks, 0 or more, got {sinks!r}")
+    return sinks

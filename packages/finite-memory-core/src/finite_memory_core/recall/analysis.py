@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from ..messages import Message
+from ..messages import Message, Role
 from ..text.languages import LATIN, latin_language
 from ..text.light_stem import inner_stems, light_stem
 from ..text.stem import stem
@@ -21,6 +21,10 @@ SESSION_GAP = timedelta(hours=2)
 ASKS, TELLS_TIME = 1, 2
 """Flags of a document: it ends in a question; it speaks of time."""
 
+MOST_CHARACTERS = 4_000
+"""Of a longer question only the beginning and the end are read, half as many each."""
+_SPEAKERS = (Role.USER, Role.ASSISTANT)
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _QUESTION_MARKS = ("?", "？", "؟", "⸮", "፧", "᥅", "꘏", "꛷", "\u037e")
 _CLOSINGS = " \n!！\"'”’»›」』）)"
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -45,12 +49,11 @@ class Document(NamedTuple):
 
     Attributes:
         place: its index in the transcript.
-        terms: its different terms.
+        terms: its different terms, and what `said_in` gives for when it was said.
         length: how many terms it has, repeated ones counted.
         session: the place in the transcript where its session began.
-        speaker: who said it: the name, or the role.
+        speaker: the name of the user or assistant who said it; "" for none.
         flags: `ASKS`, `TELLS_TIME`.
-        month: year * 12 + month - 1 of when it was said; None when unknown.
     """
 
     place: int
@@ -59,7 +62,6 @@ class Document(NamedTuple):
     session: int
     speaker: str
     flags: int
-    month: int | None
 
 
 class Query(NamedTuple):
@@ -69,14 +71,13 @@ class Query(NamedTuple):
         terms: its different terms, names of speakers left out, in a fixed order.
         speaker: the one speaker that it names; None for none or several.
         asks_when: whether it asks for a time.
-        year, month: the time that it names, month 1 to 12; None for none.
+        time: the term of the time that it names, see `said_in`; None for none.
     """
 
     terms: tuple[str, ...]
     speaker: str | None
     asks_when: bool
-    year: int | None
-    month: int | None
+    time: str | None
 
 
 def terms(text: str) -> list[str]:
@@ -115,13 +116,24 @@ def document(index: int, message: Message, session: int) -> Document:
     said = message.timestamp
     return Document(
         index,
-        frozenset(found),
+        frozenset(found).union(() if said is None else _times(said)),
         len(found),
         session,
-        message.name or message.role.value,
+        (message.name or "") if message.role in _SPEAKERS else "",
         asks | (TELLS_TIME if tells_time(text, language, found) else 0),
-        None if said is None else said.year * 12 + said.month - 1,
     )
+
+
+def said_in(year: int | None, month: int | None) -> str | None:
+    """Return the term of all that was said in a year, a month (1 to 12), or a month of a year."""
+    if month is None:
+        return None if year is None else f"@{year}"
+    return f"@{year or ''}-{month:02d}"
+
+
+def _times(said: datetime) -> Iterator[str]:
+    for year, month in ((said.year, None), (None, said.month), (said.year, said.month)):
+        yield said_in(year, month) or ""
 
 
 def begins_session(before: datetime | None, now: datetime | None) -> bool:
@@ -135,7 +147,7 @@ def begins_session(before: datetime | None, now: datetime | None) -> bool:
 
 def query(text: str, speakers: Iterable[str]) -> Query:
     """Return what to look for; `speakers` are all names that speak in the transcript."""
-    text = _with_plain_digits(text)
+    text = _with_plain_digits(_heard(text))
     found = words(text)
     language = latin_language(text, found)
     mentions = {name: _mentions(name, found, language) for name in sorted(speakers)}
@@ -146,9 +158,16 @@ def query(text: str, speakers: Iterable[str]) -> Query:
         tuple(dict.fromkeys([*_forms(looked_for, language), *_HAN.findall(text)])),
         named[0] if len(named) == 1 else None,
         asks_when(text),
-        year_of(text),
-        month_of(text, language, found),
+        said_in(year_of(text), month_of(text, language, found)),
     )
+
+
+def _heard(text: str) -> str:
+    """Return the beginning and the end of a long question, without what no store can hold."""
+    if len(text) > MOST_CHARACTERS:
+        half = MOST_CHARACTERS // 2
+        text = f"{text[:half]}\n{text[-half:]}"
+    return _SURROGATES.sub(" ", text)
 
 
 def _with_plain_digits(text: str) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ..accounting import Accountant
 from ..messages import Message
 from . import Hit, Recall
+from .analysis import searchable
 from .archive import Archive
-from .rendering import quote, recalled
+from .ranking import Ranking
+from .rendering import TAG, day_line, quote, recalled
 
-_TAG = "000000"
-_DATE_COST = 4
-_MOST = 400
+MOST_READ = 400
 """No more messages than this are read from the store for one context."""
+_LEAST = 4
+"""With no more tokens than this left, nothing else is tried."""
+_RECOUNTS = 2
+"""How often the whole is counted to see whether something else fits: sums of parts round up."""
 
 
 class Recalled(NamedTuple):
@@ -55,28 +60,53 @@ def choose(
         room: how many tokens the quoting message may cost.
         eligible: whether a message may be recalled, by its place in the transcript.
     """
+    if room <= 0:
+        return NOTHING
     ranking = archive.search(text, stop, eligible)
     if not ranking.found or ranking.match < recall.gate:
         return NOTHING
-    left = room - accountant.message(recalled(()))
-    hits: list[Hit] = []
-    for place, score in ranking.found[:_MOST]:
-        if left <= _DATE_COST:
-            break
-        message = archive.read(place)
-        cost = accountant.text(quote(message, _TAG)) + 1
-        if cost <= left and not message.role.instructs:
-            left -= cost
-            hits.append(Hit(place, message, score, ranking.parts(place)))
-    return _fitted(hits, accountant, room)
+    return fitted(_filled(_quotable(archive, ranking), accountant, room), accountant, room)
 
 
-def _fitted(hits: list[Hit], accountant: Accountant, room: int) -> Recalled:
-    """Quote the hits, leaving out the worst until the message really fits."""
+def fitted(hits: tuple[Hit, ...], accountant: Accountant, room: int) -> Recalled:
+    """Return the message that quotes `hits`, without the worst of them until it fits `room`."""
     while hits:
-        message = recalled([hit.message for hit in sorted(hits, key=lambda hit: hit.index)])
+        message = _quoting(hits)
         tokens = accountant.message(message)
         if tokens <= room:
-            return Recalled(message, tokens, tuple(hits))
-        hits.pop()
+            return Recalled(message, tokens, hits)
+        hits = hits[:-1]
     return NOTHING
+
+
+def _quoting(hits: Iterable[Hit]) -> Message:
+    return recalled([hit.message for hit in sorted(hits, key=lambda hit: hit.index)])
+
+
+def _quotable(archive: Archive, ranking: Ranking) -> Iterator[Hit]:
+    """Yield what was found, best first; instructions and what has no text are not quoted."""
+    for place, score in islice(ranking.found, MOST_READ):
+        message = archive.read(place)
+        if not message.role.instructs and searchable(message).strip():
+            yield Hit(place, message, score, ranking.parts(place))
+
+
+def _filled(candidates: Iterator[Hit], accountant: Accountant, room: int) -> tuple[Hit, ...]:
+    """Return the best that fit by the sum of their parts, better before worse."""
+    hits: list[Hit] = []
+    days: set[str | None] = {None}
+    left, recounts = room - accountant.message(recalled(())), _RECOUNTS
+    for hit in candidates:
+        day = day_line(hit.message)
+        lines = [quote(hit.message, TAG), *([] if day in days or day is None else [day])]
+        cost = accountant.text("\n".join(lines)) + 1
+        if left < cost <= left + 2 * len(hits) and recounts:
+            recounts -= 1
+            left = room - accountant.message(_quoting(hits))
+        if cost <= left:
+            left -= cost
+            days.add(day)
+            hits.append(hit)
+        elif left <= _LEAST:
+            break
+    return tuple(hits)

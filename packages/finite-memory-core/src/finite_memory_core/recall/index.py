@@ -22,7 +22,6 @@ class Facts(NamedTuple):
     session: int
     speaker: str
     flags: int
-    month: int | None
 
 
 class Index(ABC):
@@ -72,7 +71,6 @@ class InMemoryIndex(Index):
         self._sessions = array("I")
         self._speakers = array("I")
         self._flags = array("B")
-        self._months = array("i")
         self._starts = array("I")
         self._names: list[str] = []
         self._first: dict[str, tuple[int, int]] = {}  # name -> its number, its first message
@@ -96,7 +94,6 @@ class InMemoryIndex(Index):
             self._sessions.append(document.session)
             self._speakers.append(self._number(document))
             self._flags.append(document.flags)
-            self._months.append(-1 if document.month is None else document.month)
 
     def _number(self, document: Document) -> int:
         known = self._first.get(document.speaker)
@@ -126,7 +123,6 @@ class InMemoryIndex(Index):
                 self._sessions[i],
                 names[self._speakers[i]],
                 self._flags[i],
-                None if self._months[i] < 0 else self._months[i],
             )
             for i in indices
             if 0 <= i < count
@@ -140,9 +136,3 @@ class InMemoryIndex(Index):
     def speakers(self, stop: int) -> frozenset[str]:
         """See `Index.speakers`."""
         return frozenset(name for name, (_, first) in self._first.items() if first < stop)
-
-
-def holds(postings: Sequence[int], index: int) -> bool:
-    """Whether the ascending `postings` have `index`."""
-    place = bisect_left(postings, index)
-    return place < len(postings) and postings[place] == index

@@ -1,7 +1,8 @@
 """Ranking: which messages of the archive answer a question best.
 
 BM25 over stems (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009), each term
-counted once a message, and what a conversation adds to it:
+counted once a message and weighted by its squared inverse document frequency, as in the cosine
+of two tf-idf vectors; and what a conversation adds to it:
 
 - a message lends its score to its neighbours in the session: an answer often stands next to the
   words that match;
@@ -10,28 +11,36 @@ counted once a message, and what a conversation adds to it:
 - the session as a whole;
 - a question holds less than a statement.
 
-``docs/recall.md`` has the ablation: each term is here because it earns its place.
+``docs/recall.md`` has the ablation: each term is here because it earns its place. The work of a
+search is bounded, however long the archive is; the bounds are the numbers below.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nlargest
 from math import log
 from typing import NamedTuple
 
 from .analysis import ASKS, TELLS_TIME, Query
-from .index import Index, holds
+from .index import Index
 
 K, B = 1.2, 0.75
 KERNEL = {1: 0.5, 2: 0.5, 3: 0.2, 4: 0.1, -1: 0.25, -2: 0.25, -3: 0.2, -4: 0.1}
 """How much of its score a message lends to the one so many places after it."""
-SPEAKER, WHEN, DATE, SESSION, QUESTION = 0.4, 0.2, 0.3, 0.1, 0.1
+SPEAKER, WHEN, DATE, SESSION, QUESTION = 0.4, 0.2, 0.2, 0.1, 0.2
+PARTS = ("words", "neighbours", "session", "speaker", "when", "date", "question")
 
-_POSTINGS = 20_000
-"""A term in more messages than this is looked up only in those that hold a rarer one."""
-_SCORED, _LENDING, _SESSIONS, _SESSION_MESSAGES, _FILL = 1_000, 250, 4, 200, 1_000
+MOST_TERMS = 64
+"""Of a question with more terms than this, those in the fewest messages are looked for."""
+MOST_POSTINGS = 8_000
+"""A term is looked up in no more messages than this, the newest. When the rarer terms together
+have brought as many, the others only raise those that were found."""
+MOST_SCORED, MOST_LENDING = 800, 250
+MOST_SESSIONS, MOST_OF_SESSION = 4, 200
+LEAST_RANKED = 800
+"""If fewer messages are near to a match, the newest join them."""
 
 
 class Ranked(NamedTuple):
@@ -56,6 +65,20 @@ class Ranking(NamedTuple):
     parts: Callable[[int], dict[str, float]]
 
 
+class _Matches(NamedTuple):
+    """Which messages hold which terms.
+
+    Attributes:
+        weights: of each term that was ever said, the rarest first.
+        held: for each message a bit set of the terms that it holds, in the order of `weights`.
+        time: the bit of the time that the question names; 0 for none.
+    """
+
+    weights: Sequence[float]
+    held: Mapping[int, int]
+    time: int
+
+
 def rank(query: Query, index: Index, stop: int, eligible: Callable[[int], bool]) -> Ranking:
     """Return the eligible messages that answer `query`, best first.
 
@@ -68,138 +91,125 @@ def rank(query: Query, index: Index, stop: int, eligible: Callable[[int], bool])
         stop: only messages before this place exist for the search.
         eligible: whether a message may be found, by its place in the transcript.
     """
-    weights, matched = _match(query, index, stop)
-    if not matched:
+    matches = _match(query, index, stop)
+    if not matches.held:
         return Ranking([], 0.0, lambda _: {})
-    scorer = _Scorer(query, index, stop, weights, matched)
-    best = max((matched[i] for i in scorer.matching if eligible(i)), default=0.0)
-    known = sum(weight for term, weight in weights.items() if index.postings(term, stop, 1))
-    found = [Ranked(i, scorer(i)) for i in scorer.places() if eligible(i)]
-    found.sort(key=lambda ranked: (-ranked.score, -ranked.place))
-    return Ranking(found, best / known, scorer.parts)
+    scorer = _Scorer(query, index, stop, matches)
+    best = max((held for i, held in scorer.matching.items() if eligible(i)), default=0.0)
+    scores = [(sum(scorer.values(i)), i) for i in scorer.places() if eligible(i)]
+    found = [Ranked(i, score) for score, i in sorted(scores, reverse=True)]
+    return Ranking(found, best / sum(matches.weights), scorer.parts)
 
 
-def _match(query: Query, index: Index, stop: int) -> tuple[dict[str, float], dict[int, float]]:
-    """Return each term's inverse document frequency, and for each message the sum of its terms'."""
-    postings = {term: index.postings(term, stop, _POSTINGS) for term in query.terms}
-    weights = {
-        term: log(1 + (stop - len(found) + 0.5) / (len(found) + 0.5))
-        for term, found in postings.items()
-    }
-    matched: dict[int, float] = defaultdict(float)
-    for term in sorted(postings, key=lambda t: (len(postings[t]), t)):
-        found, weight = postings[term], weights[term]
-        if len(found) >= _POSTINGS and matched:
-            found = [i for i in matched if holds(found, i)]
-        for i in found:
-            matched[i] += weight
-    return weights, matched
+def _match(query: Query, index: Index, stop: int) -> _Matches:
+    """Return which messages before `stop` hold the rarest of the question's terms."""
+    terms = query.terms if query.time is None else (*query.terms, query.time)
+    looked_up = ((term, index.postings(term, stop, MOST_POSTINGS)) for term in terms)
+    said = [(_frequency(places, stop), term, places) for term, places in looked_up if places]
+    rarest = sorted(said, key=lambda item: item[:2])[:MOST_TERMS]
+    held: dict[int, int] = defaultdict(int)
+    read = time = 0
+    for number, (_, term, places) in enumerate(rarest):
+        read += len(places)
+        time |= (term == query.time) << number
+        for i in held.keys() & places if held and read > MOST_POSTINGS else places:
+            held[i] |= 1 << number
+    weights = [log(1 + (stop - n + 0.5) / (n + 0.5)) ** 2 for n, *_ in rarest]
+    return _Matches(weights, held, time)
+
+
+def _frequency(places: Sequence[int], stop: int) -> float:
+    """Return in how many messages a term is, estimated from the newest if there are too many."""
+    if len(places) < MOST_POSTINGS:
+        return len(places)
+    return len(places) * stop / (stop - places[0])
 
 
 class _Scorer:
     """Scores messages for one question.
 
     Attributes:
-        matching: the messages that hold most of the question's words.
+        matching: the messages that hold most of the question's words, and what these weigh.
     """
 
-    def __init__(
-        self,
-        query: Query,
-        index: Index,
-        stop: int,
-        weights: Mapping[str, float],
-        matched: Mapping[int, float],
-    ) -> None:
+    def __init__(self, query: Query, index: Index, stop: int, matches: _Matches) -> None:
         self._query = query
         self._index = index
         self._stop = stop
-        self.matching = nlargest(_SCORED, matched, key=lambda i: (matched[i], i))
+        weights, held, time = matches
+        of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
+        best = nlargest(MOST_SCORED, ((of_bits[bits], i) for i, bits in held.items()))
+        self.matching = {i: weight for weight, i in best}
+        self._said_then = {i for i in self.matching if held[i] & time}
         self._facts = index.facts(self.matching)
         average = max(1.0, index.terms_before(stop) / stop)
         self._words = {
-            i: matched[i] * (K + 1) / (1 + K * (1 - B + B * self._facts[i].length / average))
-            for i in self.matching
+            i: weight * (K + 1) / (1 + K * (1 - B + B * self._facts[i].length / average))
+            for i, weight in self.matching.items()
         }
-        self._lenders = nlargest(_LENDING, self._words, key=lambda i: (self._words[i], i))
-        self._sessions = self._session_scores(weights)
+        self._sessions = self._session_scores(weights, held)
         self._neighbours = self._lend()
         sums = (w + self._neighbours.get(i, 0.0) for i, w in self._words.items())
         self._unit = 1 / max(sums)
 
-    def _session_scores(self, weights: Mapping[str, float]) -> dict[int, float]:
+    def _session_scores(
+        self, weights: Sequence[float], held: Mapping[int, int]
+    ) -> dict[int, float]:
         """Return the share of the question that each session of a matching message holds."""
-        held: dict[int, set[str]] = defaultdict(set)
-        for term in self._query.terms:
-            postings = self._index.postings(term, self._stop, _POSTINGS)
-            for i, facts in self._facts.items():
-                if term not in held[facts.session] and holds(postings, i):
-                    held[facts.session].add(term)
-        total = sum(weights.values())
-        return {
-            session: sum(weights[term] for term in self._query.terms if term in terms) / total
-            for session, terms in held.items()
-        }
+        together: dict[int, int] = defaultdict(int)
+        for i in self.matching:
+            together[self._facts[i].session] |= held[i]
+        total = sum(weights)
+        return {session: _sum_of(bits, weights) / total for session, bits in together.items()}
 
     def _lend(self) -> dict[int, float]:
         """Return what messages get from their neighbours in the session."""
-        self._learn({i + offset for i in self._lenders for offset in KERNEL})
+        lenders = nlargest(MOST_LENDING, ((words, i) for i, words in self._words.items()))
+        self._learn({i + offset for _, i in lenders for offset in KERNEL})
         lent: dict[int, float] = defaultdict(float)
-        for i in sorted(self._lenders):  # sorted: sums of floats depend on their order
+        for words, i in lenders:
             session = self._facts[i].session
             for offset, share in KERNEL.items():
                 other = self._facts.get(i + offset)
                 if other is not None and other.session == session:
-                    lent[i + offset] += share * self._words[i]
+                    lent[i + offset] += share * words
         return lent
 
     def _learn(self, places: Iterable[int]) -> None:
-        new = (i for i in places if i < self._stop and i not in self._facts)
+        new = [i for i in places if 0 <= i < self._stop and i not in self._facts]
         self._facts.update(self._index.facts(new))
 
     def places(self) -> set[int]:
         """Return all messages to score: matching ones, neighbours, best sessions, the newest."""
         places = set(self._facts)
-        for session in nlargest(_SESSIONS, self._sessions, key=lambda s: (self._sessions[s], s)):
-            end = min(self._index.session_end(session), session + _SESSION_MESSAGES)
-            places.update(range(session, min(end, self._stop)))
-        newest = max(0, self._stop - max(0, _FILL - len(places)))
+        best = nlargest(MOST_SESSIONS, ((score, start) for start, score in self._sessions.items()))
+        for _, start in best:
+            end = min(self._index.session_end(start), start + MOST_OF_SESSION, self._stop)
+            places.update(range(start, end))
+        newest = max(0, self._stop - max(0, LEAST_RANKED - len(places)))
         places.update(range(newest, self._stop))
         self._learn(places)
         return places
 
-    def __call__(self, i: int) -> float:
-        """Return the score of message `i`: the sum of its `parts`."""
-        facts, query = self._facts[i], self._query
-        score = self._unit * (self._words.get(i, 0.0) + self._neighbours.get(i, 0.0))
-        score += SESSION * self._sessions.get(facts.session, 0.0)
-        if query.speaker is not None and facts.speaker == query.speaker:
-            score += SPEAKER
-        if query.asks_when and facts.flags & TELLS_TIME:
-            score += WHEN
-        if facts.month is not None and _said_then(query, facts.month):
-            score += DATE
-        return score - QUESTION if facts.flags & ASKS else score
+    def values(self, i: int) -> tuple[float, ...]:
+        """Return the parts of the score of message `i`, in the order of `PARTS`."""
+        _, session, speaker, flags = self._facts[i]
+        query = self._query
+        return (
+            self._unit * self._words.get(i, 0.0),
+            self._unit * self._neighbours.get(i, 0.0),
+            SESSION * self._sessions.get(session, 0.0),
+            SPEAKER if speaker == query.speaker else 0.0,
+            WHEN if flags & TELLS_TIME and query.asks_when else 0.0,
+            DATE if i in self._said_then else 0.0,
+            -QUESTION if flags & ASKS else 0.0,
+        )
 
     def parts(self, i: int) -> dict[str, float]:
-        """Return the parts of the score of message `i`, those that are not 0."""
-        facts, query = self._facts[i], self._query
-        then = facts.month is not None and _said_then(query, facts.month)
-        parts = {
-            "words": self._unit * self._words.get(i, 0.0),
-            "neighbours": self._unit * self._neighbours.get(i, 0.0),
-            "session": SESSION * self._sessions.get(facts.session, 0.0),
-            "speaker": SPEAKER * (query.speaker is not None and facts.speaker == query.speaker),
-            "when": WHEN * (query.asks_when and bool(facts.flags & TELLS_TIME)),
-            "date": DATE * then,
-            "question": -QUESTION * bool(facts.flags & ASKS),
-        }
-        return {name: value for name, value in parts.items() if value}
+        """Return the parts of the score of message `i` by name, those that are not 0."""
+        return {name: value for name, value in zip(PARTS, self.values(i), strict=True) if value}
 
 
-def _said_then(query: Query, month: int) -> bool:
-    """Whether a message was said at the time that the question names."""
-    if query.year is None and query.month is None:
-        return False
-    year, month_of_year = divmod(month, 12)
-    return query.year in (None, year) and query.month in (None, month_of_year + 1)
+def _sum_of(bits: int, weights: Sequence[float]) -> float:
+    """Return what the terms of a bit set weigh together."""
+    return sum(weight for number, weight in enumerate(weights) if bits >> number & 1)

@@ -11,8 +11,9 @@ from ..text.light_stem import light_stem
 __all__ = ["asks_when", "month_of", "tells_time", "year_of"]
 
 _ENGLISH_MONTHS = (
-    "january february march april may june july august september october november december"
-).split()
+    "january", "february", "march", "april", "may", "june", "july", "august", "september",
+    "october", "november", "december",
+)  # fmt: skip
 _ENGLISH = re.compile(
     r"\b(?:yesterday|today|tomorrow|tonight|ago|last|next|week|weekend|month|year|morning|evening"
     r"|night|(?:mon|tues|wednes|thurs|fri|satur|sun)day|recently|soon|since|\d{1,2}:\d\d"
@@ -23,7 +24,8 @@ _ENGLISH = re.compile(
 _MONTHS = {
     "ar": "يناير فبراير مارس أبريل مايو يونيو يوليو أغسطس سبتمبر أكتوبر نوفمبر ديسمبر",
     "de": "januar februar märz april mai juni juli august september oktober november dezember",
-    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre"
+    " diciembre",
     "fi": "tammikuu helmikuu maaliskuu huhtikuu toukokuu kesäkuu heinäkuu elokuu syyskuu lokakuu"
     " marraskuu joulukuu",
     "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
@@ -31,7 +33,8 @@ _MONTHS = {
     "it": "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre"
     " dicembre",
     "nl": "januari februari maart april mei juni juli augustus september oktober november december",
-    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro"
+    " dezembro",
     "ru": "январь февраль март апрель май июнь июль август сентябрь октябрь ноябрь декабрь",
     "tr": "ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık",
 }
@@ -42,33 +45,33 @@ _HAN_NUMBERS = ("一", "二", "三", "四", "五", "六", "七", "八", "九", "
 _TIME = {
     "ar": "أمس غدا اليوم أسبوع شهر سنة عام صباح مساء ليلة الماضي القادم قريبا مؤخرا الأحد الاثنين"
     " الثلاثاء الأربعاء الخميس الجمعة السبت يومين شهرين أسبوعين",
-    "de": "gestern heute morgen abend nacht letzten letzte nächste nächsten woche wochenende monat"
-    " jahr jahren tagen seit bald kürzlich neulich montag dienstag mittwoch donnerstag freitag"
-    " samstag sonnabend sonntag uhr",
-    "es": "ayer hoy mañana anoche tarde noche pasado pasada próximo próxima semana mes año años hace"
-    " desde pronto recientemente lunes martes miércoles jueves viernes sábado domingo",
+    "de": "gestern heute morgen abend nacht letzten letzte nächste nächsten woche wochenende"
+    " monat jahr jahren tagen seit bald kürzlich neulich montag dienstag mittwoch donnerstag"
+    " freitag samstag sonnabend sonntag uhr",
+    "es": "ayer hoy mañana anoche tarde noche pasado pasada próximo próxima semana mes año años"
+    " hace desde pronto recientemente lunes martes miércoles jueves viernes sábado domingo",
     "fi": "eilen tänään huomenna aamu aamulla ilta illalla yöllä viime ensi viikko viikonloppu"
     " kuukausi vuosi vuotta sitten pian äskettäin maanantai tiistai keskiviikko torstai perjantai"
     " lauantai sunnuntai kello",
-    "fr": "hier aujourd demain matin soir nuit dernier dernière prochain prochaine semaine mois an"
-    " ans année depuis bientôt récemment lundi mardi mercredi jeudi vendredi samedi dimanche",
-    "hi": "कल आज परसों सुबह शाम रात पिछले पिछली अगले अगली हफ़्ते हफ़्ता सप्ताह महीना महीने साल दिन तारीख़ बजे"
-    " सोमवार मंगलवार बुधवार गुरुवार शुक्रवार शनिवार रविवार",
-    "it": "ieri oggi domani mattina sera notte scorso scorsa prossimo prossima settimana mese anno"
-    " anni fa presto recentemente lunedì martedì mercoledì giovedì venerdì sabato domenica",
-    "ja": "昨日 今日 明日 昨夜 今夜 今朝 毎日 毎週 毎晩 先週 今週 来週 週末 先月 今月 来月 去年 昨年 今年 来年 曜日"
-    " 午前 午後 最近 日前 月 年 時",
+    "fr": "hier aujourd demain matin soir nuit dernier dernière prochain prochaine semaine mois"
+    " an ans année depuis bientôt récemment lundi mardi mercredi jeudi vendredi samedi dimanche",
+    "hi": "कल आज परसों सुबह शाम रात पिछले पिछली अगले अगली हफ़्ते हफ़्ता सप्ताह महीना महीने साल"
+    " दिन तारीख़ बजे सोमवार मंगलवार बुधवार गुरुवार शुक्रवार शनिवार रविवार",
+    "it": "ieri oggi domani mattina sera notte scorso scorsa prossimo prossima settimana mese"
+    " anno anni fa presto recentemente lunedì martedì mercoledì giovedì venerdì sabato domenica",
+    "ja": "昨日 今日 明日 昨夜 今夜 今朝 毎日 毎週 毎晩 先週 今週 来週 週末 先月 今月 来月 去年"
+    " 昨年 今年 来年 曜日 午前 午後 最近 日前 月 年 時",
     "nl": "gisteren vandaag morgen ochtend avond nacht vorige volgende week weekend maand jaar"
     " geleden sinds binnenkort onlangs maandag dinsdag woensdag donderdag vrijdag zaterdag zondag",
-    "pt": "ontem hoje amanhã manhã noite passado passada próximo próxima semana mês ano anos atrás"
-    " desde breve recentemente segunda terça quarta quinta sexta sábado domingo",
-    "ru": "вчера сегодня завтра утро утром вечер вечером ночь ночью прошлый прошлое следующий неделя"
-    " выходные месяц год лет назад скоро недавно понедельник вторник среда четверг пятница суббота"
-    " воскресенье часов",
-    "tr": "dün bugün yarın sabah akşam gece geçen gelecek hafta ay yıl sene önce yakında pazartesi"
-    " salı çarşamba perşembe cuma cumartesi pazar saat",
-    "zh": "昨天 今天 明天 昨晚 今晚 今早 早上 晚上 上午 下午 每天 每周 上周 下周 周末 星期 上月 下月 去年 今年"
-    " 明年 最近 天前 年前 号",
+    "pt": "ontem hoje amanhã manhã noite passado passada próximo próxima semana mês ano anos"
+    " atrás desde breve recentemente segunda terça quarta quinta sexta sábado domingo",
+    "ru": "вчера сегодня завтра утро утром вечер вечером ночь ночью прошлый прошлое следующий"
+    " неделя выходные месяц год лет назад скоро недавно понедельник вторник среда четверг пятница"
+    " суббота воскресенье часов",
+    "tr": "dün bugün yarın sabah akşam gece geçen gelecek hafta ay yıl sene önce yakında"
+    " pazartesi salı çarşamba perşembe cuma cumartesi pazar saat",
+    "zh": "昨天 今天 明天 昨晚 今晚 今早 早上 晚上 上午 下午 每天 每周 上周 下周 周末 星期 上月"
+    " 下月 去年 今年 明年 最近 天前 年前 号",
 }
 _OTHERS = sorted(_TIME.keys() - set(LATIN))
 

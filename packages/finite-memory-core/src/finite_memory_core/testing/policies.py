@@ -179,7 +179,7 @@ class PolicyContract:
             "PYTHONHASHSEED": seed,
             "PYTHONPATH": os.pathsep.join(paths),
         }
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  # our own interpreter and program
             [sys.executable, "-c", _CHILD, own.__module__, path, own.__qualname__],
             capture_output=True,
             text=True,
@@ -271,7 +271,7 @@ def _no_text() -> View:
 
 
 VIEWS: Mapping[str, Callable[[], View]] = {
-    "no candidate": lambda: view_of(),
+    "no candidate": view_of,
     "one candidate": lambda: view_of(Message.user("Hello, I am Ada."), share=1.0),
     "one candidate without room": lambda: view_of(Message.user("Hello, I am Ada."), share=0.0),
     "many": many,
