@@ -387,3 +387,12 @@ def test_nothing_in_a_message_reaches_the_terminal(tmp_path: Path) -> None:
     text = run("replay", path, "--show-context").stdout
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
     assert r"user E\x1b]0;x \x1b[2J\x07red \u202e dne" in text
+
+
+def test_recall_is_an_option(tmp_path: Path) -> None:
+    """`--recall` keeps a share of the budget for what comes back, and tells how much did."""
+    lines = write_lines(tmp_path / "talk.jsonl", talk(60))
+    options = ("--policy", "hybrid", "--budget", "800", "--recall", "0.25")
+    [found] = as_json("replay", lines, *options)["replays"]
+    assert found["stats"]["recalled"] > 0
+    assert found["most_tokens"] <= 800

@@ -227,6 +227,20 @@ def test_two_memories_of_one_session_conflict() -> None:
         Memory(400, store=store, session_id="s")
 
 
+def test_an_undone_turn_is_no_stable_prefix() -> None:
+    """What was sent in a turn that was undone is not what stands in the next context."""
+    memory = Memory(400, counter=quarter)
+    memory.append(Message.user("Hi."))
+    turn = memory.turn()
+    turn.append(Message.assistant("Hello."))
+    turn.context()
+    turn.rollback()
+    memory.append(Message.assistant("Good day."), Message.user("Bye."))
+    context = memory.context()
+    assert 1 == context.stable_messages
+    assert 3 + 4 == context.stable_tokens
+
+
 # -- tools and usage ------------------------------------------------------------------------------
 
 

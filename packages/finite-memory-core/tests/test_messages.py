@@ -243,3 +243,9 @@ def test_any_text_is_taken_or_refused_by_name(text: str) -> None:
     else:
         message = Message.user(text)
         assert text == message.content == message.text
+
+
+def test_an_integer_that_no_json_reader_takes_is_refused() -> None:
+    """A whole number of more than 4,300 digits would be written and never read again."""
+    with pytest.raises(MessageError, match="write it as text"):
+        Message.user("Hello", metadata={"n": 10**4400})

@@ -23,6 +23,8 @@ from finite_memory_core import (
     SlidingWindow,
     StoreError,
     TokenCounter,
+    ToolCall,
+    ToolCallError,
 )
 from finite_memory_core.stores import Event
 
@@ -36,6 +38,21 @@ def stored(**more: Any) -> Memory:
     for i in range(40):
         memory.append(Message.user(prose(i, 80)))
     return memory
+
+
+def test_an_open_round_goes_on_where_it_stood() -> None:
+    """Resumed behind an eviction between two results, a round takes the rest and no more."""
+    memory = stored(budget=600)
+    memory.append(Message.assistant(tool_calls=[ToolCall("a", "f"), ToolCall("b", "f")]))
+    memory.append(Message.tool("x" * 1_200, tool_call_id="b"))
+    found = memory.store.last_event("s", "checkpoint")
+    assert found is not None
+    assert 42 == found[1].at
+    memory = Memory.resume(memory.store, "s", counter=quarter)
+    with pytest.raises(ToolCallError, match="'b' has its result already"):
+        memory.append(Message.tool("again", tool_call_id="b"))
+    memory.append(Message.tool("y", tool_call_id="a"))
+    assert ["assistant", "tool", "tool"] == [m.role for m in memory.context()][-3:]
 
 
 def test_changed_settings_are_kept() -> None:

@@ -22,6 +22,7 @@ Content: TypeAlias = "str | tuple[Part, ...] | None"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _DEEPEST = 100  # levels of nesting
+_INTEGER_BITS = 4_300 * 3  # Python reads no more than 4,300 digits, of over 3 bits each
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 
 
@@ -80,6 +81,11 @@ def freeze(value: object, where: str, depth: int = 0) -> Any:
             "it, or pass it as JSON text"
         )
     if value is None or isinstance(value, bool | int):
+        if value and value.bit_length() > _INTEGER_BITS:
+            raise MessageError(
+                f"{where} has a whole number of {value.bit_length()} bits, which JSON readers "
+                "refuse; write it as text"
+            )
         return value
     if isinstance(value, str):
         return check_text(value, where)

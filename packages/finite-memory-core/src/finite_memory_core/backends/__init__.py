@@ -17,7 +17,7 @@ from .base import Backend, Delta, Usage
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from .callable import CallableBackend
+    from .function import CallableBackend
     from .reader import ReaderBackend
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _GROUP = "finite_memory.backends"
-_HOME = {"CallableBackend": "callable", "ReaderBackend": "reader"}
+_HOME = {"CallableBackend": "function", "ReaderBackend": "reader"}
 _ELSEWHERE = {
     "hf": "finite-memory-local",
     **dict.fromkeys(
@@ -86,7 +86,7 @@ def load_backend(spec: str, **options: Any) -> Backend:
         raise BackendError(
             f"loading backend {spec!r} failed: {type(error).__name__}: {error}"
         ) from error
-    if not hasattr(backend, "stream"):  # `callable` is a module of ours here
+    if not callable(getattr(backend, "stream", None)):
         raise BackendError(
             f"the loader of {name!r} made {backend!r:.80}, which has no stream(context) and so is "
             "no Backend"

@@ -68,6 +68,6 @@ def _as_backend(found: Any, spec: str) -> Backend:
     if callable(getattr(found, "stream", None)):
         backend: Backend = found
         return backend
-    from ..backends.callable import CallableBackend  # only where it is used
+    from ..backends.function import CallableBackend  # only where it is used
 
     return CallableBackend(found)

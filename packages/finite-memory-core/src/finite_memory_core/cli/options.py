@@ -7,6 +7,7 @@ from typing import Any
 
 from ..memory import Memory
 from ..policies import POLICIES
+from ..recall import Recall
 
 BUDGET = 4096
 
@@ -35,6 +36,12 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
         "--reserve", type=int, metavar="TOKENS", help="tokens that are kept free for the reply"
     )
     parser.add_argument(
+        "--recall",
+        type=float,
+        metavar="SHARE",
+        help="bring back what the question asks for, within this share of the budget",
+    )
+    parser.add_argument(
         "--oversize",
         choices=("raise", "clip"),
         help="what happens to a message that cannot fit: an error, or its middle is left out",
@@ -43,8 +50,9 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `Memory` that the user gave."""
-    names = ("budget", "policy", "low_water", "reserve", "oversize")
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    names = ("budget", "policy", "low_water", "reserve", "oversize", "recall")
+    said = {name: value for name in names if (value := getattr(options, name)) is not None}
+    return {**said, "recall": Recall(said["recall"])} if "recall" in said else said
 
 
 def memory_from(options: argparse.Namespace, **more: Any) -> Memory:

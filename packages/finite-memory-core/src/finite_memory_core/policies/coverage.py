@@ -51,8 +51,9 @@ def lexical_rows(view: View, weights: Mapping[str, float], least: float) -> Rows
             square = weights[term] ** 2
             for j in postings[term]:
                 products[j] += square
-        cosines = {j: min(1.0, p / (norms[i] * norms[j])) for j, p in products.items()}
-        alike = {j: s for j, s in cosines.items() if s > least}
+        norm = norms[i]
+        cosines = ((j, p / (norm * norms[j])) for j, p in products.items())
+        alike = {j: min(1.0, cosine) for j, cosine in cosines if cosine > least}
         alike |= dict.fromkeys(repeats.get(block.terms, ()), 1.0)  # however common their words
         alike.pop(i, None)
         near.append(alike)

@@ -13,17 +13,19 @@ from .information import features, idf, information, keep_newest
 Scorer = Callable[[Sequence[Block]], Sequence[float]]
 """Gives each block a number, such as the attention that a model's last queries pay to it."""
 
-NAME, NUMBER, DATE, REFERENCE = 4.0, 4.0, 6.0, 0.5
+NAME, NUMBER, DATE, REFERENCE = 4.0, 4.0, 6.0, 1.0
 ANSWER = 1.15
-COST = 3.0
+
+_RARE = 3
+"""A word that more blocks than this have refers to nothing in particular."""
 
 
 class Importance(Policy):
     """Keeps the blocks with the most information for their tokens.
 
     A block's worth is the information of its words under the conversation's own statistics, what
-    is only asked about counting half, more for names, numbers and words of time, and for words
-    that later turns take up; more if it answers a question. The weights were chosen on LoCoMo's
+    is only asked about counting half, more for names, numbers and words of time, and for rare
+    words that later turns take up; more if it answers a question. The weights were chosen on LoCoMo's
     development conversations (``docs/policies.md`` has the ablation).
 
     Args:
@@ -82,7 +84,7 @@ def importance(view: View, weights: Mapping[str, float]) -> list[float]:
         said += NAME * held.names + NUMBER * held.numbers + DATE * held.dates
         if not held.asks and i and _answers(block, blocks[i - 1]):
             said *= ANSWER
-        worths.append(max(0.0, said - COST))
+        worths.append(said)
     return worths
 
 
@@ -91,15 +93,16 @@ def _answers(block: Block, before: Block) -> bool:
 
 
 def _references(blocks: Sequence[Block]) -> list[int]:
-    """Return how many of its words the next block that has them took from each block."""
-    said_in: dict[str, int] = {}
-    counts = [0] * len(blocks)
+    """Return how many of each block's rare words a later block takes up."""
+    said_in: dict[str, list[int]] = {}
     for i, block in enumerate(blocks):
         for term in block.terms:
-            before = said_in.get(term)
-            if before is not None:
-                counts[before] += 1
-            said_in[term] = i
+            said_in.setdefault(term, []).append(i)
+    counts = [0] * len(blocks)
+    for positions in said_in.values():
+        if len(positions) <= _RARE:
+            for i in positions[:-1]:
+                counts[i] += 1
     return counts
 
 

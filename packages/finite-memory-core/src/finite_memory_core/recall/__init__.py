@@ -55,7 +55,8 @@ class Hit:
         index: its place in the transcript.
         message: what was said.
         score: how well it answers; the parts add up to it.
-        parts: words, neighbours, session, speaker, when, date, question: those that are not 0.
+        parts: words, neighbours, session, speaker, when, date, question, length: those that are
+            not 0. ``docs/recall.md`` says what they are.
     """
 
     index: int

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import islice
 
 from ..messages import Message
@@ -12,6 +14,8 @@ from .index import Index
 from .ranking import Ranking, rank
 
 _BATCH = 500
+_UNTIMED = 16
+"""When a message was said is compared with the last of so many before it that has a time."""
 
 
 class Archive:
@@ -52,13 +56,17 @@ class Archive:
     def _documents(self, start: int, stop: int) -> Iterator[analysis.Document]:
         if start >= stop:
             return
-        before, session = None, 0
-        if start:
-            before = self.read(start - 1).timestamp
-            session = self._index.facts([start - 1])[start - 1].session
-        stored = self._store.messages(self._session_id, start, stop)
-        for index, (message, _) in enumerate(stored, start):
-            if analysis.begins_session(before, message.timestamp):
-                session = index
-            before = message.timestamp or before
-            yield analysis.document(index, message, session)
+        session = self._index.facts([start - 1])[start - 1].session if start else 0
+        first = max(0, start - _UNTIMED)  # how far the index has come must make no difference
+        said: deque[datetime | None] = deque(maxlen=_UNTIMED)
+        stored = self._store.messages(self._session_id, first, stop)
+        for index, (message, _) in enumerate(stored, first):
+            if index >= start:
+                if analysis.begins_session(_newest(said), message.timestamp):
+                    session = index
+                yield analysis.document(index, message, session)
+            said.append(message.timestamp)
+
+
+def _newest(said: deque[datetime | None]) -> datetime | None:
+    return next((time for time in reversed(said) if time is not None), None)

@@ -9,7 +9,8 @@ of two tf-idf vectors; and what a conversation adds to it:
 - what the one speaker said whom the question names;
 - what speaks of time, if the question asks when; what was said at the time that it names;
 - the session as a whole;
-- a question holds less than a statement.
+- a question holds less than a statement, and of messages without a word of the question the long
+  ones hold more.
 
 ``docs/recall.md`` has the ablation: each term is here because it earns its place. The work of a
 search is bounded, however long the archive is; the bounds are the numbers below.
@@ -29,8 +30,10 @@ from .index import Index
 K, B = 1.2, 0.75
 KERNEL = {1: 0.5, 2: 0.5, 3: 0.2, 4: 0.1, -1: 0.25, -2: 0.25, -3: 0.2, -4: 0.1}
 """How much of its score a message lends to the one so many places after it."""
-SPEAKER, WHEN, DATE, SESSION, QUESTION = 0.4, 0.2, 0.2, 0.1, 0.2
-PARTS = ("words", "neighbours", "session", "speaker", "when", "date", "question")
+SPEAKER, WHEN, DATE, SESSION, QUESTION, LENGTH = 0.4, 0.2, 0.2, 0.1, 0.2, 0.05
+LONG = 30
+"""From so many terms on, a message without a word of the question gets all of `LENGTH`."""
+PARTS = ("words", "neighbours", "session", "speaker", "when", "date", "question", "length")
 
 MOST_TERMS = 64
 """Of a question with more terms than this, those in the fewest messages are looked for."""
@@ -193,16 +196,17 @@ class _Scorer:
 
     def values(self, i: int) -> tuple[float, ...]:
         """Return the parts of the score of message `i`, in the order of `PARTS`."""
-        _, session, speaker, flags = self._facts[i]
-        query = self._query
+        length, session, speaker, flags = self._facts[i]
+        query, words = self._query, self._words.get(i, 0.0)
         return (
-            self._unit * self._words.get(i, 0.0),
+            self._unit * words,
             self._unit * self._neighbours.get(i, 0.0),
             SESSION * self._sessions.get(session, 0.0),
             SPEAKER if speaker == query.speaker else 0.0,
             WHEN if flags & TELLS_TIME and query.asks_when else 0.0,
             DATE if i in self._said_then else 0.0,
             -QUESTION if flags & ASKS else 0.0,
+            0.0 if words else LENGTH * min(1.0, length / LONG),
         )
 
     def parts(self, i: int) -> dict[str, float]:

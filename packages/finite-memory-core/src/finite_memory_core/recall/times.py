@@ -117,6 +117,12 @@ _WHEN = re.compile(
     r"|いつ(?!も)|何(?:時|日|月|年|曜日)",
     re.IGNORECASE,
 )
+_MAY_OR_MARCH = re.compile(
+    r"\b(?:in|of|on|by|since|until|till|during|before|after|from|to|last|next|this|every|early|late"
+    r"|mid|\d{1,2}(?:st|nd|rd|th)?)[ -](?:may|march)\b|\b(?:may|march),? (?:of )?\d",
+    re.IGNORECASE,
+)
+"""As months: as verbs they stand in other places."""
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)-(\d\d)-(\d\d)(?!\d)")
 
@@ -162,6 +168,8 @@ def month_of(text: str, language: str, words: Iterable[str]) -> int | None:
     if day is not None and 1 <= int(day[2]) <= 12:
         return int(day[2])
     months = {month for word in words if (month := _month(word, language)) is not None}
+    if language == "en" and _MAY_OR_MARCH.search(text) is None:
+        months -= {3, 5}
     months.update(_east_asian_months(text))
     return months.pop() if len(months) == 1 else None
 

@@ -1,0 +1,1 @@
+"""What each policy keeps of long conversations, with the question unseen."""
