@@ -82,15 +82,16 @@ def time_table(conversations: Sequence[Conversation]) -> Table:
             cells.append(f"{mean(policy.ms):,.1f} / {max(policy.ms):,.1f}")
         rows.append(cells)
     rows.append(["extractive summary, a fold", *(_fold_ms(said, *size) for size in _SIZES.items())])
+    note = (
+        "The policy's own time, blocks of about 40 tokens: some 80, 350 and 2,500 candidates "
+        "each time. Dense: 384 dimensions of hashed trigrams, the embedder's own time "
+        "included."
+    )
     return Table(
         "What an eviction costs, CPU milliseconds, mean / longest",
         ["", *(f"{budget:,} tokens" for budget in _SIZES)],
         rows,
-        [
-            "The policy's own time, blocks of about 40 tokens: some 80, 350 and 2,500 candidates "
-            "each time. Dense: 384 dimensions of hashed trigrams, the embedder's own time "
-            "included."
-        ],
+        [note],
     )
 
 
@@ -112,18 +113,29 @@ FACTS = {
     "tulip-marble-92": "The wifi password is tulip-marble-92.",
 }
 NEW = ("B-417", "By the way, the new meeting room is B-417, said Farid.")
-_HOW = "I think that|It seems to me that|You know,|Honestly,|On the whole|These days".split("|")
+_HOW = ("I think that", "It seems to me that", "You know,", "Honestly,", "On the whole")
 _WHAT = (
-    "the weather has been rather pleasant|cooking at home is a good way to relax|"
-    "a long walk clears the head|music makes the work go faster|the garden needs a bit of care|"
-    "reading before bed helps a lot|tea is nicer than coffee in the afternoon|"
-    "it is hard to find a quiet moment|small habits add up over time|"
-    "films are better with friends|old books have a smell of their own"
-).split("|")
+    "the weather has been rather pleasant",
+    "cooking at home is a good way to relax",
+    "a long walk clears the head",
+    "music makes the work go faster",
+    "the garden needs a bit of care",
+    "reading before bed helps a lot",
+    "tea is nicer than coffee in the afternoon",
+    "it is hard to find a quiet moment",
+    "small habits add up over time",
+    "films are better with friends",
+    "old books have a smell of their own",
+)
 _SO = (
-    "and that is fine with me.|which is always nice.|so I try to keep it up.|but who knows.|"
-    "and I would not change it.|at least for now.|as everybody says."
-).split("|")
+    "and that is fine with me.",
+    "which is always nice.",
+    "so I try to keep it up.",
+    "but who knows.",
+    "and I would not change it.",
+    "at least for now.",
+    "as everybody says.",
+)
 
 
 def _small_talk(random: Random) -> str:
@@ -146,16 +158,17 @@ def facts_table() -> Table:
     for column, budget in enumerate(budgets, 1):
         old, new = zip(*(_planted(budget, seed) for seed in range(seeds)), strict=True)
         rows[0][column], rows[1][column] = f"{mean(old):.1f}", str(sum(new))
+    note = (
+        "Eight facts (names, numbers, dates, identifiers, and one with none of them) in 48 "
+        "turns of small talk, then ten more rounds of folding small talk; then one new fact, "
+        "looked for when it has left the window. The summary has 15 % of the budget, which at "
+        "512 is room for three facts and at 768 for six."
+    )
     return Table(
         "Facts that the extractive summary still has after ten rounds",
         ["", *(f"{budget:,} tokens" for budget in budgets)],
         rows,
-        [
-            "Eight facts (names, numbers, dates, identifiers, and one with none of them) in 48 "
-            "turns of small talk, then ten more rounds of folding small talk; then one new fact, "
-            "looked for when it has left the window. The summary has 15 % of the budget, which at "
-            "512 is room for three facts and at 768 for six."
-        ],
+        [note],
     )
 
 

@@ -65,19 +65,20 @@ def evidence_table(conversations: Sequence[Conversation], outcomes: Outcomes) ->
     ]
     rows.append(["rolling_summary, a sentence quoted counts", *map(_estimate, quoted)])
     questions = sum(len(c.questions) for c in conversations)
+    note = (
+        f"Mean over {questions} questions about {len(conversations)} conversations of the "
+        "share of a question's evidence turns that stand in the context, whole, when the "
+        "conversation ends; nobody has seen the questions. In brackets the 95 % bootstrap "
+        "interval over questions; then the paired difference from the sliding window with its "
+        "interval, in bold where that excludes 0, and in how many conversations the policy is "
+        "ahead. Questions about one conversation are not independent, so the intervals are "
+        "somewhat too narrow."
+    )
     return Table(
         "Evidence kept, percent",
         ["", *(f"{budget:,} tokens" for budget in BUDGETS)],
         rows,
-        [
-            f"Mean over {questions} questions about {len(conversations)} conversations of the "
-            "share of a question's evidence turns that stand in the context, whole, when the "
-            "conversation ends; nobody has seen the questions. In brackets the 95 % bootstrap "
-            "interval over questions; then the paired difference from the sliding window with its "
-            "interval, in bold where that excludes 0, and in how many conversations the policy is "
-            "ahead. Questions about one conversation are not independent, so the intervals are "
-            "somewhat too narrow."
-        ],
+        [note],
     )
 
 
@@ -145,7 +146,9 @@ def ablation_table(conversations: Sequence[Conversation]) -> Table:
     for what, change in without.items():
         with changed(change):
             rows.append(_ablated(f"importance without {what}", Importance, conversations))
-    with changed(*[(rules, n, 0.0) for n in ("NAME", "NUMBER", "DATE", "REFERENCE")], (rules, "ANSWER", 1.0)):
+    with changed(
+        *[(rules, n, 0.0) for n in ("NAME", "NUMBER", "DATE", "REFERENCE")], (rules, "ANSWER", 1.0)
+    ):
         rows.append(_ablated("importance: words alone", Importance, conversations))
     recents = (0.0, 0.1, 0.2, 0.3, 0.5)
     rows += [
@@ -162,15 +165,16 @@ def ablation_table(conversations: Sequence[Conversation]) -> Table:
         _ablated("sliding", MAKE["sliding"], conversations),
     ]
     lows = ", ".join(f"{low:g}" for low in SPREAD)
+    note = (
+        f"Means over low waters of {lows}, so that it matters less when the last eviction "
+        "falls; that is also why figures differ from those above. With repeats: every fourth "
+        "turn is said twice more, after ten and after twenty turns; any copy counts."
+    )
     return Table(
         "What each part does: evidence kept, percent",
         ["", *(f"{budget:,} tokens" for budget in _ABLATED), "with repeats, 4,096"],
         rows,
-        [
-            f"Means over low waters of {lows}, so that it matters less when the last eviction "
-            "falls; that is also why figures differ from those above. With repeats: every fourth "
-            "turn is said twice more, after ten and after twenty turns; any copy counts."
-        ],
+        [note],
     )
 
 
@@ -207,17 +211,18 @@ def topic_table(conversations: Sequence[Conversation]) -> Table:
             of = "" if name == "sliding" else f" ({ahead} of {len(said)})"
             cells.append(f"{100 * mean(said):.1f}{of} / {100 * mean(sessions):.1f}")
         rows.append(cells)
+    note = (
+        "Left: of the words that two turns or more of the whole conversation have, weighed by "
+        "inverse document frequency, the share that is said in the context at the end; in "
+        "brackets in how many conversations that is more than with the sliding window. Right: "
+        "the share of sessions of which two turns or more are kept. Means over conversations "
+        f"and low waters of {', '.join(f'{low:g}' for low in SPREAD)}."
+    )
     return Table(
         "Subjects kept, percent",
         ["", *(f"{budget:,} tokens" for budget in BUDGETS)],
         rows,
-        [
-            "Left: of the words that two turns or more of the whole conversation have, weighed by "
-            "inverse document frequency, the share that is said in the context at the end; in "
-            "brackets in how many conversations that is more than with the sliding window. Right: "
-            "the share of sessions of which two turns or more are kept. Means over conversations "
-            f"and low waters of {', '.join(f'{low:g}' for low in SPREAD)}."
-        ],
+        [note],
     )
 
 
@@ -226,7 +231,9 @@ def _topics(
 ) -> dict[int, tuple[list[float], list[float]]]:
     found = {}
     for budget in BUDGETS:
-        kept = [[replay(c.messages, make, budget, low).kept for low in SPREAD] for c in conversations]
+        kept = [
+            [replay(c.messages, make, budget, low).kept for low in SPREAD] for c in conversations
+        ]
         pairs = list(zip(conversations, kept, strict=True))
         found[budget] = (
             [mean([topic_words(c, each) for each in all_kept]) for c, all_kept in pairs],

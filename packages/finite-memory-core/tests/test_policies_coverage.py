@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from math import e
+from math import e, fsum
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -63,7 +63,7 @@ def naive(view: View, rows: Rows, weights: Sequence[float]) -> tuple[list[float]
     gains, order, left = [0.0] * len(tokens), [], set(range(len(tokens)))
     while left:
         now = {
-            i: sum([weights[j] * (s - best[j]) for j, s in rows[i].items() if s > best[j]])
+            i: fsum(weights[j] * (s - best[j]) for j, s in rows[i].items() if s > best[j])
             for i in left
         }
         first = max(left, key=lambda i: (now[i] / tokens[i], i))
@@ -113,7 +113,7 @@ def test_what_is_kept_anyway_counts(
     view, rows, weights = instance
     count = len(view.candidates)
     kept = data.draw(st.sets(st.integers(0, count - 1))) if count else set()
-    alone = [sum([weights[j] * s for j, s in rows[i].items()]) for i in range(count)]
+    alone = [fsum(weights[j] * s for j, s in rows[i].items()) for i in range(count)]
     gains = coverage(view, rows, weights, sorted(kept))
     assert [0.0] * len(kept) == [gains[i] for i in sorted(kept)]
     assert all(0.0 <= gain <= most for gain, most in zip(gains, alone, strict=True))

@@ -86,7 +86,7 @@ def test_numbers(text: str, expected: int) -> None:
     ],
 )
 def test_dates(text: str) -> None:
-    """Words of time are known in twelve languages."""
+    """Words of time are known in thirteen languages."""
     assert dates(block(text).terms) > 0
     assert 0 == dates(block("xyzzy qwrt").terms)
 

@@ -89,7 +89,9 @@ class Context:
         )
 
     def explain(self) -> Eviction | None:
-        """Return why blocks left and stayed at the last eviction; None before there was one.
+        """Return why blocks left and stayed at the last eviction.
+
+        None before there was one, and after a resume until the next: reasons are not stored.
 
         It has one decision a block, oldest first, and `str()` of it is a readable table.
         """

@@ -21,7 +21,7 @@ from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, Mess
 from .events import Appended, ContextBuilt, MemoryEvent, Observer, Recalled
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
-from .messages import Message, Role, check_text, freeze
+from .messages import Message, Role, freeze
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
 from .recall.archive import Archive
@@ -385,9 +385,12 @@ class Memory:
             query: what is asked; None for the last user message.
 
         Raises:
+            ConfigError: a query that is no text.
             BudgetError: what must stay no longer fits, because reported usage showed that counts
                 were too low, or the reserve or the pinned blocks grew.
         """
+        if query is not None:
+            _check_query(query)
         with self._lock:
             fold, limits = self._fold, self._limits
             window, counted = fold.window, fold.raw_tokens
@@ -488,14 +491,14 @@ class Memory:
         The archive is what was said and does not stand in the context now.
 
         Args:
-            query: what is looked for.
+            query: what is looked for, as for `context`.
             limit: the most messages to return.
 
         Raises:
             ConfigError: a limit less than 1, or a query that is no text.
         """
-        check_text(query, "query")
-        if limit < 1:
+        _check_query(query)
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise ConfigError(f"search takes a limit of 1 or more, got {limit!r}")
         with self._lock:
             blocks = self._fold.window.blocks
@@ -735,6 +738,11 @@ class Memory:
             f"Memory(budget={self.budget}, policy={self._policy.name!r}, {stats.messages} "
             f"messages, {stats.tokens_held} tokens held)"
         )
+
+
+def _check_query(query: object) -> None:
+    if not isinstance(query, str):
+        raise ConfigError(f"a query must be text, got {type(query).__name__}: {query!r:.80}")
 
 
 def _schemas(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

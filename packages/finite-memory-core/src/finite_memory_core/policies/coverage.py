@@ -32,6 +32,10 @@ _COMMON, _MOST = 1 / 3, 64
 """A word in more than this share, or this many, of the blocks makes none of them similar."""
 
 
+_SAME = 1 - 1e-9
+"""A cosine over this is 1 but for rounding."""
+
+
 def lexical_rows(view: View, weights: Mapping[str, float], least: float) -> Rows:
     """Return who can stand for whom by the cosines of their weighted words.
 
@@ -105,7 +109,7 @@ def dense_rows(view: View, vectors: Sequence[Sequence[float]], least: float) -> 
                 alike[j] = near[j][i]
             elif j != i:
                 cosine = sum(map(mul, vectors[i], vectors[j]))
-                alike[j] = min(1.0, (cosine - mean) / (1.0 - mean))
+                alike[j] = 1.0 if cosine > _SAME else (cosine - mean) / (1.0 - mean)
         near.append(alike)
     return _standing([{j: s for j, s in alike.items() if s > least} for alike in near])
 
@@ -163,7 +167,8 @@ def coverage(
         _stand(rows[i], best)
 
     def gain(i: int) -> float:
-        return sum([importance[j] * (s - best[j]) for j, s in rows[i].items() if s > best[j]])
+        lacking = [importance[j] * (s - best[j]) for j, s in rows[i].items() if s > best[j]]
+        return fsum(lacking)  # exact, so that blocks that say the same gain the same
 
     gains = [0.0] * len(tokens)
     queue = [(-gain(i) / tokens[i], -i) for i in {*range(len(tokens))}.difference(chosen)]

@@ -72,4 +72,4 @@ TIME_WORDS: frozenset[str] = frozenset(
         )
     ).split()
 )
-"""Words of time in twelve languages."""
+"""Words of time in thirteen languages."""

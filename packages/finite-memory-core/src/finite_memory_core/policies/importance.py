@@ -24,9 +24,9 @@ class Importance(Policy):
     """Keeps the blocks with the most information for their tokens.
 
     A block's worth is the information of its words under the conversation's own statistics, what
-    is only asked about counting half, more for names, numbers and words of time, and for rare
-    words that later turns take up; more if it answers a question. The weights were chosen on LoCoMo's
-    development conversations (``docs/policies.md`` has the ablation).
+    is only asked about counting half; more for names, numbers and words of time, and for rare
+    words that later turns take up; more if it answers a question. The weights were chosen on
+    LoCoMo's development conversations (``docs/policies.md`` has the ablation).
 
     Args:
         scorer: gives the worths instead, for example from a model's attention; None for the rules

@@ -30,8 +30,8 @@ def recalled(messages: Sequence[Message]) -> Message:
 
 
 def quote(message: Message, tag: str) -> str:
-    """Return one quoted message: its speaker on one line, and its text, verbatim."""
-    who = " ".join((message.name or message.role.value).split())
+    """Return one quoted message: its speaker, on one line and without ": ", and its text."""
+    who = " ".join(w.rstrip(":") for w in (message.name or message.role.value).split())
     text = searchable(message)
     if len(f"{text}.".splitlines()) > 1:  # a line of it could look like another speaker's
         return f"{who} ({tag}:\n{text}\n{tag})"

@@ -1,0 +1,18 @@
+"""What all tests need."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+pytest.register_assert_rewrite("finite_memory_core.testing")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C interrupt the tests and what they start.
+
+    A shell starts its background jobs with SIGINT ignored; Python leaves that so, and children
+    inherit it. The tests of interrupts would then wait for one that never comes.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
