@@ -498,7 +498,7 @@ class Memory:
             ConfigError: a limit less than 1, or a query that is no text.
         """
         _check_query(query)
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        if type(limit) is not int or limit < 1:
             raise ConfigError(f"search takes a limit of 1 or more, got {limit!r}")
         with self._lock:
             blocks = self._fold.window.blocks

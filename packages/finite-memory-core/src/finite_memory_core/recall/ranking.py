@@ -31,6 +31,8 @@ K, B = 1.2, 0.75
 KERNEL = {1: 0.5, 2: 0.5, 3: 0.2, 4: 0.1, -1: 0.25, -2: 0.25, -3: 0.2, -4: 0.1}
 """How much of its score a message lends to the one so many places after it."""
 SPEAKER, WHEN, DATE, SESSION, QUESTION, LENGTH = 0.4, 0.2, 0.2, 0.1, 0.2, 0.05
+RARITY = 2
+"""The power of the inverse document frequency that a term weighs."""
 LONG = 30
 """From so many terms on, a message without a word of the question gets all of `LENGTH`."""
 PARTS = ("words", "neighbours", "session", "speaker", "when", "date", "question", "length")
@@ -117,7 +119,7 @@ def _match(query: Query, index: Index, stop: int) -> _Matches:
         time |= (term == query.time) << number
         for i in held.keys() & places if held and read > MOST_POSTINGS else places:
             held[i] |= 1 << number
-    weights = [log(1 + (stop - n + 0.5) / (n + 0.5)) ** 2 for n, *_ in rarest]
+    weights = [log(1 + (stop - n + 0.5) / (n + 0.5)) ** RARITY for n, *_ in rarest]
     return _Matches(weights, held, time)
 
 

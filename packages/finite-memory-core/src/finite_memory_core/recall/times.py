@@ -118,8 +118,9 @@ _WHEN = re.compile(
     re.IGNORECASE,
 )
 _MAY_OR_MARCH = re.compile(
-    r"\b(?:in|of|on|by|since|until|till|during|before|after|from|to|last|next|this|every|early|late"
-    r"|mid|\d{1,2}(?:st|nd|rd|th)?)[ -](?:may|march)\b|\b(?:may|march),? (?:of )?\d",
+    r"\b(?:in|of|on|by|since|until|till|during|before|after|from|to|between|and|or"
+    r"|last|next|this|every|early|late|mid|\d{1,2}(?:st|nd|rd|th)?)[ -](?:may|march)\b"
+    r"|\b(?:may|march),? (?:of )?\d",
     re.IGNORECASE,
 )
 """As months: as verbs they stand in other places."""
@@ -167,9 +168,9 @@ def month_of(text: str, language: str, words: Iterable[str]) -> int | None:
     day = _DAY.search(text)
     if day is not None and 1 <= int(day[2]) <= 12:
         return int(day[2])
-    months = {month for word in words if (month := _month(word, language)) is not None}
-    if language == "en" and _MAY_OR_MARCH.search(text) is None:
-        months -= {3, 5}
+    verbs = () if _MAY_OR_MARCH.search(text) or language != "en" else ("may", "march")
+    named = (_month(word, language) for word in words if word not in verbs)
+    months = {month for month in named if month is not None}
     months.update(_east_asian_months(text))
     return months.pop() if len(months) == 1 else None
 
