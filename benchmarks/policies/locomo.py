@@ -28,10 +28,12 @@ class Question:
     """A question.
 
     Attributes:
+        text: what is asked.
         category: see `CATEGORIES`.
         evidence: transcript indices of the turns that answer it.
     """
 
+    text: str
     category: int
     evidence: frozenset[int]
 
@@ -80,4 +82,8 @@ def _question(
 ) -> Question:
     named = corrections.get(entry["question"]) or entry.get("evidence", ())
     ids = {f"D{int(s)}:{int(t)}" for text in named for s, t in re.findall(r"D(\d+):(\d+)", text)}
-    return Question(entry["category"], frozenset(index[i] for i in ids if i in index))
+    return Question(
+        entry["question"],
+        entry["category"],
+        frozenset(index[i] for i in ids if i in index),
+    )

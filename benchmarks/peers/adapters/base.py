@@ -10,6 +10,11 @@ def quarter(text: str) -> int:
     return len(text) // 4
 
 
+def quarter_bytes(text: str) -> int:
+    """Count a token for every four bytes, rounded up."""
+    return -(-len(text.encode("utf-8")) // 4)
+
+
 class Base:
     """Overridden as needed.
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from base import Base, quarter
+from base import Base, quarter, quarter_bytes
 from langchain_core.messages import (  # type: ignore[import-not-found]
     AIMessage,
     BaseMessage,
@@ -28,11 +28,20 @@ def count(messages: Sequence[BaseMessage]) -> int:
     return total
 
 
-class Adapter(Base):
-    """The whole list is trimmed at every call; `options` go to `trim_messages`."""
+def count_bytes(messages: Sequence[BaseMessage]) -> int:
+    """Count the texts of `messages`, a token for four bytes."""
+    return sum(quarter_bytes(message.content) for message in messages)
 
-    def __init__(self, budget: int, **options: Any) -> None:
+
+class Adapter(Base):
+    """The whole list is trimmed at every call; `options` go to `trim_messages`.
+
+    `bytes` counts a token for four bytes, not characters, and texts only.
+    """
+
+    def __init__(self, budget: int, bytes: bool = False, **options: Any) -> None:
         self._budget = budget
+        self._count = count_bytes if bytes else count
         self._options = options
         self._messages: list[BaseMessage] = []
 
@@ -60,7 +69,7 @@ class Adapter(Base):
     def context(self) -> list[BaseMessage]:
         """Trim the list."""
         trimmed: list[BaseMessage] = trim_messages(
-            self._messages, max_tokens=self._budget, token_counter=count, **self._options
+            self._messages, max_tokens=self._budget, token_counter=self._count, **self._options
         )
         return trimmed
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from base import Base, quarter
+from base import Base, quarter, quarter_bytes
 from rollmem import Message, RollingMemory, ToolCall  # type: ignore[import-not-found]
 
 
 class Adapter(Base):
-    """Messages are dropped from its buffer when they leave."""
+    """Messages are dropped from its buffer when they leave.
 
-    def __init__(self, budget: int) -> None:
-        self._memory = RollingMemory(max_tokens=budget, token_counter=quarter)
+    `bytes` counts a token for four bytes, not characters.
+    """
+
+    def __init__(self, budget: int, bytes: bool = False) -> None:
+        counter = quarter_bytes if bytes else quarter
+        self._memory = RollingMemory(max_tokens=budget, token_counter=counter)
 
     def take(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of `add_message`."""

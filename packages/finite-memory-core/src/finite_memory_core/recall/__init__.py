@@ -23,8 +23,9 @@ class Recall:
         share: the share of the budget that is kept for what is recalled, above 0 and below 1. The
             window has the rest.
         gate: nothing is recalled unless one message of the archive holds at least this share of
-            the question's information, 0 to 1. 0 recalls at every turn that matches anything; the
-            higher, the less small talk costs.
+            the question's information, 0 to 1; where one holds just as much, a bit more than half
+            of the room is filled, and all of it from 1.75 times the gate on. 0 recalls at every
+            turn that matches anything; the higher, the less small talk costs.
 
     Raises:
         ConfigError: numbers that cannot work.

@@ -16,6 +16,8 @@ from .rendering import TAG, day_line, quote, recalled
 
 MOST_READ = 400
 """No more messages than this are read from the store for one context."""
+FULL = 1.75
+"""From so many times the gate on, all of the room is used; at the gate, that much less of it."""
 _LEAST = 4
 """With no more tokens than this left, nothing else is tried."""
 _RECOUNTS = 2
@@ -53,7 +55,7 @@ def choose(
 
     Args:
         archive: where to search.
-        recall: the gate.
+        recall: the gate; where it hardly opens, less of the room is used.
         accountant: counts tokens.
         text: the question.
         stop: only messages before this place in the transcript are searched.
@@ -65,6 +67,8 @@ def choose(
     ranking = archive.search(text, stop, eligible)
     if not ranking.found or ranking.match < recall.gate:
         return NOTHING
+    if recall.gate:
+        room = int(room * min(1.0, ranking.match / (FULL * recall.gate)))
     return fitted(_filled(_quotable(archive, ranking), accountant, room), accountant, room)
 
 

@@ -117,13 +117,10 @@ class InMemoryIndex(Index):
     def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
         """See `Index.facts`."""
         names, count = self._names, len(self._lengths)
+        lengths, sessions = self._lengths, self._sessions
+        speakers, flags = self._speakers, self._flags
         return {
-            i: Facts(
-                self._lengths[i],
-                self._sessions[i],
-                names[self._speakers[i]],
-                self._flags[i],
-            )
+            i: Facts(lengths[i], sessions[i], names[speakers[i]], flags[i])
             for i in indices
             if 0 <= i < count
         }

@@ -35,15 +35,14 @@ RARITY = 2
 """The power of the inverse document frequency that a term weighs."""
 LONG = 30
 """From so many terms on, a message without a word of the question gets all of `LENGTH`."""
-PARTS = ("words", "neighbours", "session", "speaker", "when", "date", "question", "length")
 
 MOST_TERMS = 64
 """Of a question with more terms than this, those in the fewest messages are looked for."""
 MOST_POSTINGS = 8_000
 """A term is looked up in no more messages than this, the newest. When the rarer terms together
 have brought as many, the others only raise those that were found."""
-MOST_SCORED, MOST_LENDING = 800, 250
-MOST_SESSIONS, MOST_OF_SESSION = 4, 200
+MOST_SCORED, MOST_LENDING = 400, 100
+MOST_SESSIONS, MOST_OF_SESSION = 4, 50
 LEAST_RANKED = 800
 """If fewer messages are near to a match, the newest join them."""
 
@@ -101,7 +100,7 @@ def rank(query: Query, index: Index, stop: int, eligible: Callable[[int], bool])
         return Ranking([], 0.0, lambda _: {})
     scorer = _Scorer(query, index, stop, matches)
     best = max((held for i, held in scorer.matching.items() if eligible(i)), default=0.0)
-    scores = [(sum(scorer.values(i)), i) for i in scorer.places() if eligible(i)]
+    scores = [(scorer.score(i), i) for i in scorer.places() if eligible(i)]
     found = [Ranked(i, score) for score, i in sorted(scores, reverse=True)]
     return Ranking(found, best / sum(matches.weights), scorer.parts)
 
@@ -196,24 +195,38 @@ class _Scorer:
         self._learn(places)
         return places
 
-    def values(self, i: int) -> tuple[float, ...]:
-        """Return the parts of the score of message `i`, in the order of `PARTS`."""
+    def score(self, i: int) -> float:
+        """Return the score of message `i`: its `parts`, added in their order."""
         length, session, speaker, flags = self._facts[i]
-        query, words = self._query, self._words.get(i, 0.0)
-        return (
-            self._unit * words,
-            self._unit * self._neighbours.get(i, 0.0),
-            SESSION * self._sessions.get(session, 0.0),
-            SPEAKER if speaker == query.speaker else 0.0,
-            WHEN if flags & TELLS_TIME and query.asks_when else 0.0,
-            DATE if i in self._said_then else 0.0,
-            -QUESTION if flags & ASKS else 0.0,
-            0.0 if words else LENGTH * min(1.0, length / LONG),
-        )
+        words = self._words.get(i, 0.0)
+        score = self._unit * words
+        score += self._unit * self._neighbours.get(i, 0.0)
+        score += SESSION * self._sessions.get(session, 0.0)
+        if speaker == self._query.speaker:
+            score += SPEAKER
+        if flags & TELLS_TIME and self._query.asks_when:
+            score += WHEN
+        if i in self._said_then:
+            score += DATE
+        if flags & ASKS:
+            score -= QUESTION
+        return score if words else score + LENGTH * min(length, LONG) / LONG
 
     def parts(self, i: int) -> dict[str, float]:
         """Return the parts of the score of message `i` by name, those that are not 0."""
-        return {name: value for name, value in zip(PARTS, self.values(i), strict=True) if value}
+        length, session, speaker, flags = self._facts[i]
+        words = self._words.get(i, 0.0)
+        parts = {
+            "words": self._unit * words,
+            "neighbours": self._unit * self._neighbours.get(i, 0.0),
+            "session": SESSION * self._sessions.get(session, 0.0),
+            "speaker": SPEAKER * (speaker == self._query.speaker),
+            "when": WHEN * (self._query.asks_when and bool(flags & TELLS_TIME)),
+            "date": DATE * (i in self._said_then),
+            "question": -QUESTION * bool(flags & ASKS),
+            "length": 0.0 if words else LENGTH * min(length, LONG) / LONG,
+        }
+        return {name: value for name, value in parts.items() if value}
 
 
 def _sum_of(bits: int, weights: Sequence[float]) -> float:
