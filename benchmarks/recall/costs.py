@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from finite_memory_core import Message
+from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall
 
 from ..options import BUDGET
@@ -48,12 +49,12 @@ def chats(peers: bool) -> list[Entry | Peer]:
     """Return who chats."""
     found: list[Entry | Peer] = list(others()) if peers else [ours("sliding", low_water=1.0)]
     found += [Entry("full history", Everything)]
-    found += [
-        ours(policy, low_water=low) for policy in ("sliding", "hybrid") for low in (0.75, 0.5)
-    ]
+    found += [ours(policy) for policy in POLICIES]
+    found += [ours(policy, low_water=0.5) for policy in ("sliding", "hybrid")]
     for low, share, gate in (
         *((0.5, 0.125, 0.4), (0.5, 0.25, 0.5), (0.5, 0.25, 0.4), (0.75, 0.25, 0.4)),
-        *((0.5, 0.25, 0.3), (0.5, 0.25, 0.2), (0.5, 0.5, 0.4), (0.5, 0.75, 0.2)),
+        *((0.5, 0.25, 0.35), (0.5, 0.25, 0.3), (0.5, 0.25, 0.2), (0.5, 0.5, 0.4)),
+        (0.5, 0.75, 0.2),
     ):
         found.append(ours("hybrid", Recall(share, gate), low))
     return [*found, ours("sliding", Recall(0.25, 0.4), 0.5)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from math import log10
+from math import hypot, log10
 from xml.etree import ElementTree
 
 from .costs import MAIN, Cost
 
-WIDTH, HEIGHT = 860, 470
+WIDTH, HEIGHT = 860, 540
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 400, 46, 58
+_RADIUS = 7.5
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1.0)
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -46,7 +47,9 @@ def draw(costs: Sequence[Cost]) -> str:
         placed.append((x, y))
         row = _TOP + 14 + 22 * number
         for cx, cy in ((x, y), (WIDTH - _RIGHT + 26, row - 4)):
-            parts.append(f'<circle class="{_kind(cost)}" cx="{cx:.1f}" cy="{cy:.1f}" r="8.5"/>')
+            parts.append(
+                f'<circle class="{_kind(cost)}" cx="{cx:.1f}" cy="{cy:.1f}" r="{_RADIUS}"/>'
+            )
             parts.append(_text(cx, cy + 3.6, str(number), "number"))
         parts.append(_text(WIDTH - _RIGHT + 42, row, cost.name.replace("`", "")))
     svg = "\n".join([*parts, "</svg>", ""])
@@ -81,10 +84,15 @@ def _y(evidence: float) -> float:
 
 
 def _apart(x: float, y: float, placed: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Move a point that would cover another, a little down."""
-    while any(abs(x - ox) < 13 and abs(y - oy) < 13 for ox, oy in placed):
-        y += 4
-    return x, y
+    """Return the free place that is nearest to a point, so that none covers another's number."""
+    steps = [(dx, dy) for dx in range(-24, 25, 2) for dy in range(-24, 25, 2)]
+    steps.sort(key=lambda step: (hypot(*step), step))
+    free = (
+        (x + dx, y + dy)
+        for dx, dy in steps
+        if all(hypot(x + dx - ox, y + dy - oy) >= 2 * _RADIUS for ox, oy in placed)
+    )
+    return next(free, (x, y))
 
 
 def _kind(cost: Cost) -> str:
