@@ -215,6 +215,21 @@ def test_the_gate_keeps_small_talk_free() -> None:
     assert talked(recall=Recall(gate=0.0)).context("Was the greyhound in Lisbon?").recalled
 
 
+def test_where_the_gate_hardly_opens_less_is_recalled() -> None:
+    """At the gate a bit more than half of the room is filled, all of it from 1.75 times it on."""
+    question = "Was the greyhound in Lisbon, or in Turin with Rossi?"
+    match = talked(turns=300)._searched().search(question, 600, lambda _: True).match
+    tokens = []
+    for gate in (match * 1.01, match, match / 1.4, match / 1.75, match / 4, 0.0):
+        memory = talked(turns=300, budget=2_000, recall=Recall(0.5, gate))
+        found = memory.context(question)
+        place = place_of_recalled(found)
+        tokens.append(0 if place is None else recount(found.messages[place], quarter_bytes))
+    assert 0 == tokens[0]
+    for share, found_tokens in zip((1 / 1.75, 1.4 / 1.75, 1, 1, 1), tokens[1:], strict=True):
+        assert 0.96 * share * 1_000 <= found_tokens <= share * 1_000
+
+
 def test_words_that_were_never_said_do_not_close_the_gate() -> None:
     """Only what the archive could hold counts as the question's information."""
     memory = talked(recall=Recall(gate=0.9))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from math import isclose
 
 import pytest
 from hypothesis import given, strategies as st
@@ -168,11 +169,11 @@ asked = st.sampled_from(QUESTIONS) | st.sampled_from(["Turin 1998", "сестр�
 @CORE
 @given(said=said_lists, text=asked)
 def test_the_parts_add_up_to_the_score(said: list[Message], text: str) -> None:
-    """Exactly: the score is explained, not approximated."""
+    """The score is explained, to rounding: Python 3.12 adds up floats more exactly than 3.11."""
     found = search(said, text)
     for place, score in found.found:
         parts = found.parts(place)
-        assert score == sum(parts.values())
+        assert isclose(score, sum(parts.values()), abs_tol=1e-12)
         assert set(parts) <= PARTS
         assert all(parts.values())
     assert [score for _, score in found.found] == sorted(
