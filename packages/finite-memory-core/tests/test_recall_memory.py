@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 import pytest
@@ -19,7 +20,16 @@ from finite_memory_core import (
 )
 from finite_memory_core.accounting import Accountant
 from finite_memory_core.recall import Recall
-from finite_memory_core.recall.choosing import NOTHING, fitted
+from finite_memory_core.recall.archive import Archive
+from finite_memory_core.recall.choosing import (
+    MOST_READ,
+    NOTHING,
+    Recalled as Found,
+    choose,
+    fitted,
+)
+from finite_memory_core.recall.index import InMemoryIndex
+from finite_memory_core.stores.base import Counted, Version
 
 from .checks import mark_of, recount, take, wire
 from .recalling import FACTS, chat, recalled_text, talked
@@ -291,6 +301,48 @@ def test_a_result_that_needs_the_room_takes_it() -> None:
     after = memory.context()
     assert after.token_count <= 600
     assert len(after.recalled) < len(before.recalled)
+
+
+def chosen(said: list[Message], room: int, text: str) -> Found:
+    """Choose among all of `said`, by tokens of four bytes."""
+    store = InMemoryStore()
+    store.create("s", "{}")
+    store.append("s", Version(0, 0), [Counted(message, 1) for message in said], ())
+    return choose(
+        Archive(store, "s", InMemoryIndex()),
+        Recall(gate=0.0),
+        Accountant(quarter_bytes),
+        text=text,
+        stop=len(said),
+        room=room,
+        eligible=lambda _: True,
+    )
+
+
+def test_no_more_than_so_many_messages_are_read() -> None:
+    """However large the room is."""
+    found = chosen([Message.user("dog")] * 700, 1_000_000, "dog")
+    assert len(found.hits) == MOST_READ
+
+
+def test_instructions_are_never_quoted() -> None:
+    """Not even if they are found: their words would come back as a user's."""
+    said = [Message.system("Feed the dog."), Message.user("Which dog?")]
+    assert [1] == [hit.index for hit in chosen(said, 1_000, "dog").hits]
+
+
+@pytest.mark.parametrize("room", range(60, 400, 7))
+def test_the_room_is_filled(room: int) -> None:
+    """But for less than a short message; each day is said once, the oldest first."""
+    said = [
+        Message.user("dog " * (i % 7 + 1), timestamp=datetime(2023, 1, 1) + timedelta(days=i // 2))
+        for i in range(60)
+    ]
+    found = chosen(said, room, "dog")
+    assert found.message is not None
+    assert room - 12 <= found.tokens <= room
+    days = [line for line in found.message.text.split("\n") if line.startswith("(2023")]
+    assert sorted(set(days)) == days
 
 
 def test_the_worst_leave_first_where_less_fits() -> None:

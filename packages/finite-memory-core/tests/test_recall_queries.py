@@ -62,6 +62,8 @@ def test_search_syntax_is_only_text(text: str) -> None:
 def test_no_question_fails(text: str) -> None:
     """Any text can be asked, lone surrogates included."""
     memory = _MEMORY
+    for term in query(text, ["Ann", "Bob"]).terms:
+        assert term.encode()
     assert memory.context(text).token_count <= memory.budget
     assert len(memory.search(text, 3)) <= 3
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from math import isclose
+from math import isclose, log
 
 import pytest
 from hypothesis import given, strategies as st
@@ -183,6 +183,47 @@ def test_the_parts_add_up_to_the_score(said: list[Message], text: str) -> None:
     assert len({place for place, _ in found.found}) == len(found.found)
 
 
+def test_the_parts_of_a_chat_add_up() -> None:
+    """With every part among them."""
+    told = set()
+    for text in (*QUESTIONS, "When did Ann sleep well?"):
+        found = search(chat(40), text)
+        for place, score in found.found:
+            parts = found.parts(place)
+            assert isclose(score, sum(parts.values()), abs_tol=1e-12)
+            told.update(parts)
+    assert told == PARTS
+
+
+def test_a_session_holds_what_its_messages_hold_together() -> None:
+    """Two messages with a word each make a better session than one with one of them."""
+    days = [datetime(2023, 5, day) for day in (1, 1, 1, 2, 2)]
+    texts = ["the dog", "the cat", "hm", "the dog", "ah"]
+    said = [Message.user(t, timestamp=at) for t, at in zip(texts, days, strict=True)]
+    found = search(said, "dog cat")
+    assert found.parts(2)["session"] == ranking.SESSION
+    assert found.parts(4)["session"] < ranking.SESSION
+
+
+def test_only_what_may_be_found_opens_the_gate() -> None:
+    """A message that stands in the context already is no match."""
+    said = [Message.user(text) for text in ("dog and cat", "dog", "hm")]
+    found = archive(said).search("dog and cat", 3, lambda place: place != 0)
+    assert 0.0 < found.match < 1.0
+    assert search(said, "dog and cat").match == 1.0
+
+
+def test_nothing_behind_the_question_is_found() -> None:
+    """Neighbours behind it get nothing, and speakers who come later are not known yet."""
+    said = [Message.user("the dog", name="Bob")] * 5 + [Message.user("dog", name="Ann")] * 5
+    index = InMemoryIndex()
+    searched = archive(said, index)
+    searched.search("dog", 10, everything)
+    assert set(range(5)) == {place for place, _ in searched.search("dog", 5, everything).found}
+    assert {"Bob"} == index.speakers(5)
+    assert {"Bob", "Ann"} == index.speakers(6)
+
+
 @CORE
 @given(said=said_lists, text=asked, data=st.data())
 def test_how_far_the_index_has_come_makes_no_difference(
@@ -228,6 +269,18 @@ def test_a_reply_without_a_time_does_not_hide_a_silence() -> None:
     index = InMemoryIndex()
     archive(said, index).search("one", 3, everything)
     assert [0, 0, 2] == [facts.session for facts in index.facts(range(3)).values()]
+
+
+@pytest.mark.parametrize(("between", "starts"), [(15, [0, 16]), (16, [0])])
+def test_a_time_far_back_begins_no_session(between: int, starts: list[int]) -> None:
+    """A time is compared with the last of the sixteen messages before that has one."""
+    at = datetime(2023, 5, 1)
+    said = [Message.user("x", timestamp=at), *[Message.user("x")] * between]
+    said.append(Message.user("x", timestamp=at + timedelta(days=3)))
+    index = InMemoryIndex()
+    archive(said, index).search("x", len(said), everything)
+    sessions = [facts.session for facts in index.facts(range(len(said))).values()]
+    assert starts == sorted(set(sessions))
 
 
 def test_scores_are_the_same_in_every_process() -> None:
@@ -298,6 +351,22 @@ def test_a_common_word_raises_what_a_rarer_one_found() -> None:
     herons = [i for i in range(count) if i % 900 == 1]
     assert set(herons) <= {place for place, _ in found.found[: len(herons)]}
     assert found.match > 0.99
+
+
+def test_what_is_added_up_is_bounded() -> None:
+    """Words in different messages, each below the bound, do not go beyond it together."""
+    count = MOST_POSTINGS * 3 - 3
+    index = long_archive(count, lambda i: ("red", "green", "blue")[i % 3])
+    matches = ranking._match(query("red green blue", ()), index, count)
+    assert len(matches.held) <= MOST_POSTINGS
+
+
+def test_a_term_weighs_its_rarity_squared() -> None:
+    """The square of the logarithm of how many messages lack it for each that has it."""
+    index = long_archive(40, lambda i: "red" if i < 8 else "blue")
+    matches = ranking._match(query("blue red", ()), index, 40)
+    expected = [log(1 + (40 - n + 0.5) / (n + 0.5)) ** 2 for n in (8, 32)]
+    assert pytest.approx(expected) == list(matches.weights)
 
 
 def test_a_word_beyond_the_bound_weighs_what_it_would_without_one() -> None:

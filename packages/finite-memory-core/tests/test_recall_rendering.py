@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from finite_memory_core import Message, ToolCall
+from finite_memory_core.recall import rendering
 from finite_memory_core.recall.rendering import quote, recalled
 
 from .strategies import CORE, characters_of_text
@@ -90,6 +91,14 @@ def test_a_text_that_names_every_tag_in_a_row_gets_another() -> None:
         shown = recalled([Message.user(text)])
         assert tag_of(shown) not in text
         tag = int(tag_of(shown), 16)
+
+
+def test_tags_are_tried_until_one_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the first of them is the last that there is."""
+    monkeypatch.setattr(rendering, "crc32", lambda _: 2**32 - 2)
+    text = "fffffffe ffffffff 00000000 00000001"
+    assert tag_of(recalled([Message.user(text)])) == "00000002"
+    assert tag_of(recalled([Message.user("x")])) == "fffffffe"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])

@@ -24,7 +24,6 @@ ASKS, TELLS_TIME = 1, 2
 MOST_CHARACTERS = 4_000
 """Of a longer question only the beginning and the end are read, half as many each."""
 _SPEAKERS = (Role.USER, Role.ASSISTANT)
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _QUESTION_MARKS = ("?", "？", "؟", "⸮", "፧", "᥅", "꘏", "꛷", "\u037e")
 _CLOSINGS = " \n!！\"'”’»›」』）)"
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -163,11 +162,9 @@ def query(text: str, speakers: Iterable[str]) -> Query:
 
 
 def _heard(text: str) -> str:
-    """Return the beginning and the end of a long question, without what no store can hold."""
-    if len(text) > MOST_CHARACTERS:
-        half = MOST_CHARACTERS // 2
-        text = f"{text[:half]}\n{text[-half:]}"
-    return _SURROGATES.sub(" ", text)
+    """Return the beginning and the end of a long question, a short one as it is."""
+    half = MOST_CHARACTERS // 2
+    return text if len(text) <= 2 * half else f"{text[:half]}\n{text[-half:]}"
 
 
 def _with_plain_digits(text: str) -> str:
