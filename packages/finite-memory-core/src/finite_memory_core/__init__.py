@@ -16,7 +16,12 @@ if TYPE_CHECKING:
         available_backends as available_backends,
         load_backend as load_backend,
     )
-    from .backends.base import Backend as Backend, Delta as Delta, Usage as Usage
+    from .backends.base import (
+        Backend as Backend,
+        Delta as Delta,
+        Prices as Prices,
+        Usage as Usage,
+    )
     from .blocks import Block as Block
     from .chat import Chat as Chat, Reply as Reply
     from .context import Context as Context
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
         BusyError as BusyError,
         ConfigError as ConfigError,
         ConflictError as ConflictError,
+        ContextOverflowError as ContextOverflowError,
         CorruptError as CorruptError,
         CounterError as CounterError,
         EmbedderError as EmbedderError,
@@ -91,6 +97,7 @@ _HOME = {
     "load_backend": "backends",
     "Backend": "backends.base",
     "Delta": "backends.base",
+    "Prices": "backends.base",
     "Usage": "backends.base",
     "Block": "blocks",
     "Chat": "chat",
@@ -106,6 +113,7 @@ _HOME = {
     "BusyError": "errors",
     "ConfigError": "errors",
     "ConflictError": "errors",
+    "ContextOverflowError": "errors",
     "CorruptError": "errors",
     "CounterError": "errors",
     "EmbedderError": "errors",
@@ -174,6 +182,7 @@ __all__ = [
     "ConflictError",
     "Context",
     "ContextBuilt",
+    "ContextOverflowError",
     "CorruptError",
     "CounterError",
     "Deadline",
@@ -201,6 +210,7 @@ __all__ = [
     "Observer",
     "Policy",
     "PolicyError",
+    "Prices",
     "ReaderBackend",
     "Recall",
     "Recalled",

@@ -418,6 +418,7 @@ class Memory:
             question = window.question
             context = Context(
                 messages,
+                session_id=self._session_id,
                 token_count=tokens,
                 counted_tokens=counted,
                 stable_tokens=stable,
