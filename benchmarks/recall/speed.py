@@ -14,12 +14,12 @@ from time import process_time
 
 from finite_memory_core import InMemoryStore, Message, SQLiteStore, Store
 from finite_memory_core.recall.archive import Archive
-from finite_memory_core.recall.index import Index, InMemoryIndex
+from finite_memory_core.recall.index import InMemoryIndex
 from finite_memory_core.stores.base import Counted, Version
 
 from ..tables import Table
 
-SIZES = (1_000, 10_000, 100_000)
+SIZES = (1_000, 100_000, 1_000_000)
 _WORDS, _BATCH, _QUERIES = 30_000, 1_000, 200
 
 
@@ -27,18 +27,24 @@ def speed_table() -> Table:
     """Tabulate CPU times."""
     rows = []
     for where, make in _stores().items():
-        for size in SIZES:
-            cells = _measure(make, size)
-            if cells:
-                rows.append([f"{where}, {size:,} messages", *cells])
+        for size in SIZES[: len(SIZES) - (where == "in memory")]:
+            rows.append([f"{where}, {size:,} messages", *_measure(make, size)])
     note = (
         f"Messages of 5 to 60 words out of {_WORDS:,}, their frequencies by Zipf's law; questions "
         "of 3 to 8 words of one message. CPU time of this process. Indexing includes reading the "
-        "messages from the store."
+        "messages from the store; the first search is that of a process that takes up a session "
+        "which was searched before."
     )
     return Table(
         "CPU of recall, milliseconds",
-        ["", "indexing, a message", "search, mean", "search, 95 of 100", "search, longest"],
+        [
+            "",
+            "indexing, a message",
+            "first search of a process",
+            "search, mean",
+            "search, 95 of 100",
+            "search, longest",
+        ],
         rows,
         [note],
     )
@@ -54,16 +60,13 @@ def _stores() -> dict[str, Callable[[Path], Store]]:
 def _measure(make: Callable[[Path], Store], size: int) -> list[str]:
     with TemporaryDirectory() as folder, closing(make(Path(folder))) as store:
         store.create("s", "{}")
-        index = store.index("s")
-        if index is None and not isinstance(store, InMemoryStore):
-            return []  # it is searched by the index in memory, as above
-        return _times(store, InMemoryIndex() if index is None else index, size)
+        return _times(store, size)
 
 
-def _times(store: Store, index: Index, size: int) -> list[str]:
+def _times(store: Store, size: int) -> list[str]:
     random = Random(7)
     messages = _messages(random)
-    archive = Archive(store, "s", index)
+    archive = Archive(store, "s", store.index("s") or InMemoryIndex())
     questions = []
     for start in range(0, size, _BATCH):
         batch = [next(messages) for _ in range(_BATCH)]
@@ -72,14 +75,18 @@ def _times(store: Store, index: Index, size: int) -> list[str]:
     began = process_time()
     archive.search("x", size, _everything)
     indexing = (process_time() - began) / size
+    again = Archive(store, "s", store.index("s") or InMemoryIndex())
+    began = process_time()
+    again.search(random.choice(questions), size, _everything)
+    first = process_time() - began
     spent = []
     for _ in range(_QUERIES):
         question = random.choice(questions)
         began = process_time()
-        archive.search(question, size, _everything)
+        again.search(question, size, _everything)
         spent.append(process_time() - began)
     spent.sort()
-    figures = (indexing, fmean(spent), spent[int(0.95 * len(spent))], spent[-1])
+    figures = (indexing, first, fmean(spent), spent[int(0.95 * len(spent))], spent[-1])
     return [f"{1_000 * value:.2f}" for value in figures]
 
 

@@ -18,7 +18,7 @@ from .blocks import Block
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
 from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, MessageError
-from .events import Appended, ContextBuilt, MemoryEvent, Observer, Recalled
+from .events import Appended, ContextBuilt, FellBack, MemoryEvent, Observer, Recalled
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
 from .messages import Message, Role, freeze
@@ -150,6 +150,8 @@ class Memory:
         self._recalled_for: tuple[Window, Block | None, str, int, int] | None = None
         self._last_recalled = NOTHING
         self._recalled = 0
+        self._index_problem: str | None = None
+        self._index_fallbacks = 0
         self._counter = EstimatingCounter() if counter is None else counter
         if summarizer is None:
             summarizer = getattr(self._policy, "summarizer", None)
@@ -256,8 +258,12 @@ class Memory:
             policy_ms_max=self._policy_ms_max,
             correction=fold.factor,
             observer_errors=self._observer_errors,
-            **fold.totals.to_dict(),
+            **{**fold.totals.to_dict(), "fallbacks": self._fallbacks()},
         )
+
+    def _fallbacks(self) -> Mapping[str, int]:
+        counted = self._fold.totals.fallbacks
+        return {**counted, "index": self._index_fallbacks} if self._index_fallbacks else counted
 
     # -- what is said ---------------------------------------------------------------------------
 
@@ -461,6 +467,7 @@ class Memory:
                 eligible=lambda place: place not in there,
             )
             self._recalled_for = key
+            self._tell_of_index()
         found, left = self._last_recalled, fold.most - window.tokens
         return found if found.tokens <= left else fitted(found.hits, fold.accountant, left)
 
@@ -471,6 +478,14 @@ class Memory:
                 self._store, self._session_id, InMemoryIndex() if index is None else index
             )
         return self._archive
+
+    def _tell_of_index(self) -> None:
+        """Count and tell it, once, if the store's index is damaged or cannot be written."""
+        problem = None if self._archive is None else self._archive.problem
+        if problem is not None and problem != self._index_problem:
+            self._index_fallbacks += 1
+            self.tell(FellBack(self._session_id, "index", problem))
+        self._index_problem = problem
 
     def _assembled(self, recalled: Found) -> tuple[tuple[Message, ...], int, int]:
         """Return the context's messages, and how many of them, and tokens, cannot change soon."""
@@ -508,6 +523,7 @@ class Memory:
             ranking = archive.search(
                 query, self._version.messages, lambda place: place not in there
             )
+            self._tell_of_index()
             return [
                 Hit(place, archive.read(place), score, ranking.parts(place))
                 for place, score in ranking.found[:limit]

@@ -15,6 +15,10 @@ from ..text.stopwords import STOP_WORDS_OF
 from ..text.words import words
 from .times import asks_when, month_of, tells_time, year_of
 
+VERSION = 1
+"""Raise it with every change by which a message gets another document: indexes in files are then
+built again."""
+
 SESSION_GAP = timedelta(hours=2)
 """A silence longer than this begins a new session."""
 

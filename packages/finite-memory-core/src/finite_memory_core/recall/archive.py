@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import islice
 
+from ..errors import StoreError
 from ..messages import Message
 from ..stores.base import Store
 from . import analysis
-from .index import Index
+from .index import GrowingIndex, IndexChanged
 from .ranking import Ranking, rank
 
-_BATCH = 500
+_BATCH = 2_000
+_ATTEMPTS = 5
 _UNTIMED = 16
 """When a message was said is compared with the last of so many before it that has a time."""
 
@@ -27,7 +29,7 @@ class Archive:
         index: which messages hold which terms; brought up to date before each search.
     """
 
-    def __init__(self, store: Store, session_id: str, index: Index) -> None:
+    def __init__(self, store: Store, session_id: str, index: GrowingIndex) -> None:
         self._store = store
         self._session_id = session_id
         self._index = index
@@ -40,9 +42,20 @@ class Archive:
             stop: only messages before this place in the transcript are searched.
             eligible: whether a message may be found, by its place in the transcript.
         """
-        self._catch_up(stop)
-        query = analysis.query(text, self._index.speakers(stop))
-        return rank(query, self._index, stop, eligible)
+        for _ in range(_ATTEMPTS):
+            try:
+                self._catch_up(stop)
+                with self._index.steady():
+                    query = analysis.query(text, self._index.speakers(stop))
+                    return rank(query, self._index, stop, eligible)
+            except IndexChanged as error:
+                why = error
+        raise StoreError(f"other processes kept changing session {self._session_id!r}: {why}")
+
+    @property
+    def problem(self) -> str | None:
+        """Why the index is not where it should be; None where it is."""
+        return self._index.problem
 
     def read(self, index: int) -> Message:
         """Return one message of the transcript."""

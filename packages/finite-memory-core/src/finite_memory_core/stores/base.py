@@ -19,7 +19,7 @@ from ..errors import ConfigError, MessageError
 from ..messages import Message, check_text
 
 if TYPE_CHECKING:
-    from ..recall.index import Index
+    from ..recall.index import GrowingIndex
 
 
 class Version(NamedTuple):
@@ -124,7 +124,7 @@ class Store(ABC):
         Its cost must not grow with the length of the session.
         """
 
-    def index(self, session_id: str) -> Index | None:  # noqa: ARG002
+    def index(self, session_id: str) -> GrowingIndex | None:  # noqa: ARG002
         """Return the store's own index of a session, for recall; None if it keeps none.
 
         Without one the memory builds an index of its own, from the whole transcript.

@@ -14,12 +14,15 @@ import os
 from binascii import crc32
 from collections.abc import Iterator, Sequence
 from sys import getsizeof
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConflictError, CorruptError, StoreError
 from ..messages import Message
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
 from .sqlite_file import SQLiteFile, readable
+
+if TYPE_CHECKING:
+    from ..recall.index import GrowingIndex
 
 _SHIFT = 32  # bits of a place that hold the index
 _PAGE_BYTES = 1 << 18  # how much text is read at once
@@ -164,8 +167,16 @@ class SQLiteStore(Store):
         index = row[0] - head.place(0)
         return index, _event(*self._checked(head, _EVENTS, index, row))
 
+    def index(self, session_id: str) -> GrowingIndex:
+        """See `Store.index`. It is kept in the file, and grows when it is searched."""
+        from .sqlite_index import SQLiteIndex  # only where something is searched
+
+        return SQLiteIndex(self._file, session_id)
+
     def delete(self, session_id: str) -> None:
         """See `Store.delete`. What was said is overwritten, in the file and in its log."""
+        from .sqlite_index import remove
+
         with self._file.transaction() as db:
             head = self._head(session_id)
             if head is None:
@@ -173,6 +184,8 @@ class SQLiteStore(Store):
             places = head.place(0), head.place(1 << _SHIFT)
             for table in ("message", "event"):
                 db.execute(f"DELETE FROM {table} WHERE place >= ? AND place < ?", places)
+            remove(db, head.key)
+            db.execute("DELETE FROM scope WHERE session = ?", (head.key,))
             db.execute("DELETE FROM session WHERE key = ?", (head.key,))
         with self._file.borrowed() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -51,6 +51,53 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         # An index of SQLite ends in the row id, so this one finds the newest event of a kind.
         "CREATE INDEX event_by_kind ON event (kind)",
     ),
+    (
+        # From here on derived from the transcripts: see `sqlite_index`.
+        """
+        CREATE TABLE indexed (
+            session INTEGER PRIMARY KEY,
+            format TEXT NOT NULL,
+            generation INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            terms INTEGER NOT NULL,
+            speakers INTEGER NOT NULL,
+            postings INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE posting (
+            session INTEGER NOT NULL,
+            term BLOB NOT NULL,
+            first INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            places BLOB NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (session, term, first)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE fact (
+            place INTEGER PRIMARY KEY,
+            before INTEGER NOT NULL,
+            entries BLOB NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE speaker (
+            session INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            first INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (session, number)
+        ) WITHOUT ROWID
+        """,
+        # Which sessions are searched together.
+        "CREATE TABLE scope (session INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+        "CREATE INDEX scope_by_name ON scope (name)",
+    ),
 )
 
 _CHECKED_BYTES = 32 << 20  # on opening, files up to this size are checked whole
@@ -174,6 +221,30 @@ class SQLiteFile:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def passing(self) -> Iterator[sqlite3.Connection]:
+        """Write what can be made again, as `transaction` does; a loss of power may undo it."""
+        with self.borrowed() as db:
+            db.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with self.transaction():
+                    yield db
+            finally:
+                db.execute("PRAGMA synchronous = FULL")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Read what belongs together, while other processes may write; other threads wait."""
+        with self.borrowed() as db:
+            if db.in_transaction:  # a snapshot within a snapshot
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Check that the file is ours and whole, and bring it to our schema."""
