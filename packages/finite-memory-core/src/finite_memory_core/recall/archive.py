@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 
@@ -43,14 +44,15 @@ class Archive:
             eligible: whether a message may be found, by its place in the transcript.
         """
         for _ in range(_ATTEMPTS):
-            try:
+            with suppress(IndexChanged):
                 self._catch_up(stop)
                 with self._index.steady():
                     query = analysis.query(text, self._index.speakers(stop))
                     return rank(query, self._index, stop, eligible)
-            except IndexChanged as error:
-                why = error
-        raise StoreError(f"other processes kept changing session {self._session_id!r}: {why}")
+        raise StoreError(
+            f"other processes changed session {self._session_id!r} during {_ATTEMPTS} attempts to "
+            "search it; ask again"
+        )
 
     @property
     def problem(self) -> str | None:
