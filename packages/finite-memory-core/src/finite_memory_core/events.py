@@ -83,6 +83,13 @@ class Recalled(MemoryEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten(MemoryEvent):
+    """Messages were truly removed; `indices` are their places in the transcript."""
+
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ContextBuilt(MemoryEvent):
     """A context was built."""
 

@@ -8,7 +8,7 @@ resume without reading the whole transcript, it writes down as events.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
@@ -19,13 +19,14 @@ from .blocks import Block
 from .clip import clip
 from .counting import Calibration
 from .errors import BudgetError, CounterError, MessageError, ToolCallError
-from .events import Clipped, Evicted, FellBack, MemoryEvent, Summarized, Unanswered
+from .events import Clipped, Evicted, FellBack, Forgotten, MemoryEvent, Summarized, Unanswered
 from .eviction import Decision, Eviction, plan
 from .messages import Message, Role, freeze, thaw
 from .policies.base import Policy
 from .stats import Totals
 from .stores.base import Counted, Event
 from .summary import Summarizer, fold_summary, summary_message
+from .tombstone import is_tombstone
 from .window import BRIDGE, OpenRound, Window
 
 RESULT_RESERVE = 64
@@ -214,7 +215,7 @@ class Fold:
                 "use Message.from_dict for the OpenAI chat shape"
             )
         if tokens is None:
-            tokens = self.accountant.message(message)
+            tokens = 0 if is_tombstone(message) else self.accountant.message(message)
         try:
             self._place(message, tokens)
         except BudgetError as error:
@@ -226,7 +227,10 @@ class Fold:
         self._write_checkpoint_if_due()
 
     def _place(self, message: Message, tokens: int) -> None:
-        if message.role is Role.TOOL:
+        if is_tombstone(message):
+            if self.window.open is not None:
+                self._abandon(self.window.open)
+        elif message.role is Role.TOOL:
             self._answer(message, tokens)
         elif message.tool_calls:
             self._call(message, tokens)
@@ -235,8 +239,12 @@ class Fold:
 
     def _write_checkpoint_if_due(self) -> None:
         if self._checkpoint_due:
-            self._checkpoint_due = False
-            self.note("checkpoint", checkpoint.dump(self))
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write down all that a resume needs."""
+        self._checkpoint_due = False
+        self.note("checkpoint", checkpoint.dump(self))
 
     def _say(self, message: Message, tokens: int) -> None:
         window, role = self.window, message.role
@@ -397,7 +405,7 @@ class Fold:
             self._forget_clips(range(block.index, block.end))
         self._checkpoint_due = True
 
-    def _forget_clips(self, gone: range) -> None:
+    def _forget_clips(self, gone: Collection[int]) -> None:
         if any(index in gone for index in self.clips):
             self.clips = {i: shown for i, shown in self.clips.items() if i not in gone}
 
@@ -524,6 +532,34 @@ class Fold:
         summary = self._summary_block()
         fits = summary is not None and summary.tokens <= left
         return self.window.rebuilt(blocks, summary if fits else None)
+
+    # -- forgetting -----------------------------------------------------------------------------
+
+    def forget(self, gone: Collection[int], archived: Iterable[Sequence[Block]]) -> None:
+        """Let go of all that is known of the messages in `gone`.
+
+        Args:
+            gone: their places; of tool calls and results all or none.
+            archived: what else has left, oldest first, in batches: the summary is made again of
+                it, if there was one. Read only then.
+        """
+        window, had_summary = self.window, bool(self.summary)
+        self.summary, self.last = "", None
+        self._forget_clips(gone)
+        if had_summary:
+            for blocks in archived:
+                self._summarize(blocks)
+            if not self.summary:
+                self.fall_back("summary", "it was dropped, for it may have told what is forgotten")
+        stay = [block for block in window.blocks if block.index not in gone]
+        opened = None if window.open is None or window.open.start in gone else window.open
+        self.window = self._rebuilt(stay, self._open_tokens() if opened else 0)
+        self.window.open = opened
+        if self.window.question is not None and self.window.question.index in gone:
+            self.window.question = None
+        self._settle()  # a bridge may be needed now, or a longer summary
+        self.totals = self.totals.plus(erasures=1, forgotten=len(gone))
+        self.notices.append(Forgotten(self.session_id, tuple(sorted(gone))))
 
     # -- resuming -------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ This is where the fold, the store and the observers meet. The rules of what stay
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,7 @@ from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, Mess
 from .events import Appended, ContextBuilt, FellBack, MemoryEvent, Observer, Recalled
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
+from .forgetting import Erased, Reader, now
 from .messages import Message, Role, freeze
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
@@ -32,6 +34,7 @@ from .stats import MemoryStats
 from .stores.base import Store, Version
 from .stores.memory import InMemoryStore
 from .summary import Summarizer
+from .tombstone import is_tombstone
 from .transcript import Transcript
 from .window import Window
 
@@ -122,6 +125,8 @@ class Memory:
         if tools:
             self._fold.set_tools(_schemas(tools))
         self._store.create(self._session_id, self.settings.dumps())
+        if self._scope is not None:
+            self._store.set_scope(self._session_id, self._scope)
         self._commit(mark)
 
     def _set_up(
@@ -314,12 +319,19 @@ class Memory:
             fold.rewind(mark)
             raise
 
-    def _commit(self, mark: FoldMark) -> None:
-        """Write what is staged; on failure make everything as it was at `mark`."""
+    def _commit(self, mark: FoldMark, erased: Erased | None = None) -> bool:
+        """Write what is staged; on failure make everything as it was at `mark`.
+
+        Returns:
+            Whether the bytes of what was `erased` are gone already.
+        """
+        gone = True
         fold, version = self._fold, self._version
         after = Version(version.messages + len(fold.staged), version.events + len(fold.events))
         try:
-            if after != version:
+            if erased is not None:
+                gone = self._store.erase(self._session_id, version, *erased, fold.events)
+            elif after != version:
                 self._store.append(self._session_id, version, fold.staged, fold.events)
         except FiniteMemoryError:
             fold.rewind(mark)
@@ -335,6 +347,7 @@ class Memory:
                 self._publish(after)
             raise
         self._publish(after)
+        return gone
 
     def _was_written(self, after: Version) -> bool:
         session = self._store.session(self._session_id)
@@ -436,6 +449,7 @@ class Memory:
                 question=None if question is None else question.messages[0],
                 recalled=recalled.hits,
                 eviction=fold.last,
+                erasures=fold.totals.erasures,
             )
             if self._observers:
                 if recalled.hits:
@@ -450,7 +464,8 @@ class Memory:
         fold, window = self._fold, self._fold.window
         question = window.question
         text = query if query is not None else question.messages[0].text if question else ""
-        if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
+        alone = self._recall.scope is None
+        if not text or (alone and not (fold.totals.blocks_evicted or fold.totals.unanswered)):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, self._version.messages)
         room = int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor)
@@ -469,15 +484,25 @@ class Memory:
             self._recalled_for = key
             self._tell_of_index()
         found, left = self._last_recalled, fold.most - window.tokens
-        return found if found.tokens <= left else fitted(found.hits, fold.accountant, left)
+        if found.tokens <= left:
+            return found
+        return fitted(found.hits, fold.accountant, left, self._session_id)
 
     def _searched(self) -> Archive:
         if self._archive is None:
             index = self._store.index(self._session_id)
-            self._archive = Archive(
-                self._store, self._session_id, InMemoryIndex() if index is None else index
-            )
+            index = InMemoryIndex() if index is None else index
+            if self._scope is None:
+                self._archive = Archive(self._store, self._session_id, index)
+            else:
+                from .recall.scope import ScopedArchive  # only where there is a scope
+
+                self._archive = ScopedArchive(self._store, self._session_id, index, self._scope)
         return self._archive
+
+    @property
+    def _scope(self) -> str | None:
+        return None if self._recall is None else self._recall.scope
 
     def _tell_of_index(self) -> None:
         """Count and tell it, once, if the store's index is damaged or cannot be written."""
@@ -504,7 +529,8 @@ class Memory:
     def search(self, query: str, limit: int = 10) -> list[Hit]:
         """Return the messages of the archive that answer `query`, best first.
 
-        The archive is what was said and does not stand in the context now.
+        The archive is what was said and does not stand in the context now. With a scope, all that
+        was said in its other sessions is searched too.
 
         Args:
             query: what is looked for, as for `context`.
@@ -524,10 +550,7 @@ class Memory:
                 query, self._version.messages, lambda place: place not in there
             )
             self._tell_of_index()
-            return [
-                Hit(place, archive.read(place), score, ranking.parts(place))
-                for place, score in ranking.found[:limit]
-            ]
+            return list(islice(archive.hits(ranking), limit))
 
     def _unchanged(self, messages: tuple[Message, ...], place: int, lead: int) -> tuple[int, int]:
         """Return how many leading messages the last context had too, and their tokens."""
@@ -641,6 +664,74 @@ class Memory:
                 raise
             self._commit(mark)
 
+    # -- forgetting -----------------------------------------------------------------------------
+
+    def forget(self, *targets: int | Message) -> tuple[int, ...]:
+        """Truly remove messages: from transcript, context, archive, index, summary and store.
+
+        A tombstone stands in their place: all other messages keep their indices. A summary is made
+        again without them. The next context begins differently, so no prefix of it is cached.
+
+        Args:
+            targets: transcript indices (negative from the end), or messages (all that equal one
+                are meant). A tool call and its results are forgotten together; instructions and
+                pinned messages too if they are named.
+
+        Returns:
+            The indices of what was removed now; empty where it was all forgotten before.
+
+        Raises:
+            ConfigError: no such message.
+            BusyError: a turn is under way on this memory.
+            StoreError: the store could not write; `ConflictError` if another writer was first.
+                Nothing is forgotten then.
+        """
+        with self._lock:
+            self._refuse_during_turn("forget")
+            reader = Reader(self._store, self._session_id, self._fold.count)
+            equal = [target for target in targets if isinstance(target, Message)]
+            places = {self._index_of(target) for target in targets}
+            gone = reader.whole(places | (reader.places(equal) if equal else set()))
+            if gone:
+                self._forget(gone, reader)
+            return tuple(sorted(gone))
+
+    def _forget(self, gone: set[int], reader: Reader) -> None:
+        fold, mark = self._fold, self._fold.mark()
+        stay = {i for b in fold.window.blocks for i in range(b.index, b.end)}
+        try:
+            fold.forget(gone, reader.blocks(gone | stay))
+            self._bring_back_question(mark.window.question, reader, gone)
+            fold.checkpoint()
+        except BaseException:
+            fold.rewind(mark)
+            raise
+        if not self._commit(mark, reader.erased(gone, now())):
+            why = "another reader holds the file, so its log could not be emptied yet"
+            fold.fall_back("erase", why)
+            self._publish(self._version)
+        self._archive = self._recalled_for = None
+        self._last_recalled = NOTHING
+        if self._sent is not None:
+            same = _common(fold.window.flat, self._sent.messages)
+            nothing = Window(0)
+            self._sent = self._sent._replace(window=nothing, messages=self._sent.messages[:same])
+
+    def _bring_back_question(
+        self, before: Block | None, reader: Reader, gone: Collection[int]
+    ) -> None:
+        """If the last user's message was forgotten, let the one before stand in its place."""
+        fold = self._fold
+        question = fold.window.question
+        if before is None or question is before:
+            return
+        place = reader.last_user(before.index, gone)
+        if place is None or (question is not None and question.index == place):
+            return
+        block = self._block_of(place)
+        if fold.window.required() + block.tokens <= fold.most:
+            fold.replace(block)
+
     def _index_of(self, target: int | Message) -> int:
         count = self._fold.count
         if isinstance(target, Message):
@@ -664,6 +755,8 @@ class Memory:
         while next(read(self._session_id, start, start + 1)).message.role is Role.TOOL:
             start -= 1
         first = next(read(self._session_id, start, start + 1))
+        if is_tombstone(first.message):
+            raise ConfigError(f"message {index} was forgotten; there is nothing to pin")
         stop = start + 1 + len(first.message.tool_calls)
         counted = list(read(self._session_id, start, stop))
         if any(c.message.role is not Role.TOOL for c in counted[1:]) or start + len(counted) < stop:
@@ -730,6 +823,7 @@ class Memory:
         memory._version = session.version
         if memory.settings != stored:
             memory._fold.settle()
+        store.set_scope(session_id, memory._scope)
         resuming.note_changes(memory._fold, stored, memory.settings, overrides)
         memory._commit(memory._fold.mark())
         if "tools" in overrides:
@@ -742,6 +836,8 @@ class Memory:
             self._refuse_during_turn("reset")
             self._store.delete(self._session_id)
             self._store.create(self._session_id, self.settings.dumps())
+            if self._scope is not None:
+                self._store.set_scope(self._session_id, self._scope)
             self._version = Version(0, 0)
             tools = self._fold.tools
             self._fold = self._new_fold()

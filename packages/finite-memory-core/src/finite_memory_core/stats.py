@@ -18,6 +18,8 @@ class Totals:
         summaries: how often blocks were folded into the summary.
         clipped: messages that were too large and stand clipped in the context.
         unanswered: blocks kept out because a tool call in them never got its result.
+        erasures: how often something was truly forgotten.
+        forgotten: messages that were.
         fallbacks: how often something stood in for what was asked for, by what failed.
     """
 
@@ -27,6 +29,8 @@ class Totals:
     summaries: int = 0
     clipped: int = 0
     unanswered: int = 0
+    erasures: int = 0
+    forgotten: int = 0
     fallbacks: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, *, fallback: str | None = None, **more: int) -> Totals:
@@ -62,8 +66,8 @@ class MemoryStats:
         policy_ms_max: the longest of them.
         correction: the factor by which counts are corrected from reported usage.
         observer_errors: exceptions that observers raised; they are logged and stop nothing.
-        evictions, blocks_evicted, tokens_evicted, summaries, clipped, unanswered, fallbacks:
-            see `Totals`.
+        evictions, blocks_evicted, tokens_evicted, summaries, clipped, unanswered, erasures,
+            forgotten, fallbacks: see `Totals`.
     """
 
     messages: int
@@ -85,6 +89,8 @@ class MemoryStats:
     summaries: int
     clipped: int
     unanswered: int
+    erasures: int
+    forgotten: int
     fallbacks: Mapping[str, int]
 
     @property

@@ -13,6 +13,7 @@ from ..text.light_stem import inner_stems, light_stem
 from ..text.stem import stem
 from ..text.stopwords import STOP_WORDS_OF
 from ..text.words import words
+from ..tombstone import is_tombstone
 from .times import asks_when, month_of, tells_time, year_of
 
 VERSION = 1
@@ -96,6 +97,7 @@ def _read(text: str) -> tuple[str, list[str]]:
     if language == "en" and text.isascii():
         return language, [stem(word) for word in found if word not in stop_words]
     stems = [_stem(word, language) for word in found if word not in stop_words]
+    stems = [term for term in stems if term]  # of a combining mark alone nothing is left
     if language in _COMPOUNDING:
         stems += [inner for word in found for inner in inner_stems(word)]
     return language, stems + _HAN.findall(text)
@@ -112,7 +114,12 @@ def searchable(message: Message) -> str:
 
 
 def document(index: int, message: Message, session: int) -> Document:
-    """Return the document of the message at `index`, in the session that began at `session`."""
+    """Return the document of the message at `index`, in the session that began at `session`.
+
+    Where something was forgotten there is nothing to find.
+    """
+    if is_tombstone(message):
+        return Document(index, frozenset(), 0, session, "", 0)
     text = searchable(message)
     language, found = _read(text)
     asks = ASKS if text.rstrip(_CLOSINGS).endswith(_QUESTION_MARKS) else 0
@@ -158,7 +165,7 @@ def query(text: str, speakers: Iterable[str]) -> Query:
     left_out = _STOP_WORDS[language].union(*mentions.values())
     looked_for = [word for word in found if word not in left_out]
     return Query(
-        tuple(dict.fromkeys([*_forms(looked_for, language), *_HAN.findall(text)])),
+        tuple(filter(None, dict.fromkeys([*_forms(looked_for, language), *_HAN.findall(text)]))),
         named[0] if len(named) == 1 else None,
         asks_when(text),
         said_in(year_of(text), month_of(text, language, found)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -11,12 +11,15 @@ from itertools import islice
 from ..errors import StoreError
 from ..messages import Message
 from ..stores.base import Store
-from . import analysis
+from ..tombstone import is_tombstone
+from . import Hit, analysis
 from .index import GrowingIndex, IndexChanged
 from .ranking import Ranking, rank
 
+ATTEMPTS = 5
+"""So often a search begins anew because other processes changed what it was reading."""
 _BATCH = 2_000
-_ATTEMPTS = 5
+_READ_AT_ONCE = 32
 _UNTIMED = 16
 """When a message was said is compared with the last of so many before it that has a time."""
 
@@ -32,8 +35,8 @@ class Archive:
 
     def __init__(self, store: Store, session_id: str, index: GrowingIndex) -> None:
         self._store = store
-        self._session_id = session_id
-        self._index = index
+        self.session_id = session_id
+        self.index = index
 
     def search(self, text: str, stop: int, eligible: Callable[[int], bool]) -> Ranking:
         """Return the messages that answer `text`, best first.
@@ -43,38 +46,61 @@ class Archive:
             stop: only messages before this place in the transcript are searched.
             eligible: whether a message may be found, by its place in the transcript.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             with suppress(IndexChanged):
-                self._catch_up(stop)
-                with self._index.steady():
-                    query = analysis.query(text, self._index.speakers(stop))
-                    return rank(query, self._index, stop, eligible)
+                index = self.caught_up(stop)
+                end = min(stop, index.size)
+                with index.steady():
+                    query = analysis.query(text, index.speakers(end))
+                    return rank(query, index, end, eligible)
         raise StoreError(
-            f"other processes changed session {self._session_id!r} during {_ATTEMPTS} attempts to "
+            f"other processes changed session {self.session_id!r} during {ATTEMPTS} attempts to "
             "search it; ask again"
         )
 
     @property
     def problem(self) -> str | None:
         """Why the index is not where it should be; None where it is."""
-        return self._index.problem
+        return self.index.problem
 
-    def read(self, index: int) -> Message:
-        """Return one message of the transcript."""
-        return next(self._store.messages(self._session_id, index, index + 1)).message
+    def hits(self, ranking: Ranking) -> Iterator[Hit]:
+        """Yield what was found, best first, without what was forgotten or deleted since."""
+        found = iter(ranking.found)
+        while batch := list(islice(found, _READ_AT_ONCE)):
+            located = [self._located(place) for place, _ in batch]
+            messages = self._read(located)
+            for (place, score), (session_id, index) in zip(batch, located, strict=True):
+                message = messages.get((session_id, index))
+                if message is not None and not is_tombstone(message):
+                    yield Hit(index, message, score, ranking.parts(place), session_id)
 
-    def _catch_up(self, stop: int) -> None:
-        documents = self._documents(self._index.size, stop)
+    def _located(self, place: int) -> tuple[str, int]:
+        """Return the session, and the place in its transcript, of a place that was found."""
+        return self.session_id, place
+
+    def _read(self, located: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Message]:
+        return {
+            (session_id, index): counted.message
+            for session_id in {session_id for session_id, _ in located}
+            for index, counted in self._store.pick(
+                session_id, [index for other, index in located if other == session_id]
+            ).items()
+        }
+
+    def caught_up(self, stop: int) -> GrowingIndex:
+        """Return the index, with all messages before `stop` in it that there are."""
+        documents = self._documents(self.index.size, stop)
         while batch := list(islice(documents, _BATCH)):
-            self._index.add(batch)
+            self.index.add(batch)
+        return self.index
 
     def _documents(self, start: int, stop: int) -> Iterator[analysis.Document]:
         if start >= stop:
             return
-        session = self._index.facts([start - 1])[start - 1].session if start else 0
+        session = self.index.facts([start - 1])[start - 1].session if start else 0
         first = max(0, start - _UNTIMED)  # how far the index has come must make no difference
         said: deque[datetime | None] = deque(maxlen=_UNTIMED)
-        stored = self._store.messages(self._session_id, first, stop)
+        stored = self._store.messages(self.session_id, first, stop)
         for index, (message, _) in enumerate(stored, first):
             if index >= start:
                 if analysis.begins_session(_newest(said), message.timestamp):

@@ -11,7 +11,7 @@ To add a store, subclass `Store` and prove it with `finite_memory_core.testing.S
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -102,6 +102,34 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def erase(
+        self,
+        session_id: str,
+        version: Version,
+        messages: Mapping[int, Counted],
+        events: Mapping[int, Event],
+        appended: Sequence[Event],
+    ) -> bool:
+        """Put others in the place of messages and events, in one transaction, durably.
+
+        What stood there cannot be read from the store any more, nor from its index.
+
+        Args:
+            session_id: the session.
+            version: the version that the caller last saw.
+            messages: what stands at these places of the transcript from now on.
+            events: what stands at these places of the events.
+            appended: events to append.
+
+        Returns:
+            Whether the old bytes are gone from all files already. If not, a reader held them, and
+            they are overwritten by the next erasure that meets none, or when the store is closed.
+
+        Raises:
+            ConflictError: as for `append`; nothing was changed.
+        """
+
+    @abstractmethod
     def messages(
         self, session_id: str, start: int = 0, stop: int | None = None
     ) -> Iterator[Counted]:
@@ -122,6 +150,29 @@ class Store(ABC):
         """Return the newest event of `kind` with its index, None where there is none.
 
         Its cost must not grow with the length of the session.
+        """
+
+    def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
+        """Return some messages by their index; those that are not there are left out."""
+        return {
+            index: counted
+            for index in indices
+            for counted in self.messages(session_id, index, index + 1)
+        }
+
+    @abstractmethod
+    def set_scope(self, session_id: str, scope: str | None) -> None:
+        """Let a session belong to `scope` from now on; None for to none.
+
+        Raises:
+            ConflictError: there is no such session.
+        """
+
+    @abstractmethod
+    def scoped(self, scope: str, limit: int) -> list[Session]:
+        """Return the heads of the newest `limit` sessions of exactly that scope, oldest first.
+
+        Its cost must not grow with the number of sessions beyond it.
         """
 
     def index(self, session_id: str) -> GrowingIndex | None:  # noqa: ARG002

@@ -222,6 +222,14 @@ class SQLiteFile:
                     db.execute("ROLLBACK")
                 raise
 
+    def fold_log(self) -> bool:
+        """Fold the write-ahead log into the file and empty it; return whether that could be done.
+
+        A reader elsewhere keeps it from that for as long as it reads; it is waited for.
+        """
+        with self.borrowed() as db:
+            return not pragma(db, "wal_checkpoint(TRUNCATE)")
+
     @contextmanager
     def passing(self) -> Iterator[sqlite3.Connection]:
         """Write what can be made again, as `transaction` does; a loss of power may undo it."""
