@@ -22,7 +22,7 @@ from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, Mess
 from .events import Appended, ContextBuilt, FellBack, MemoryEvent, Observer, Recalled
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
-from .forgetting import Erased, Reader, now
+from .forgetting import MOST_FOLDED, Erased, Reader, now
 from .messages import Message, Role, freeze
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
@@ -701,15 +701,26 @@ class Memory:
         stay = {i for b in fold.window.blocks for i in range(b.index, b.end)}
         try:
             fold.forget(gone, reader.blocks(gone | stay))
+            if fold.summary and fold.count > MOST_FOLDED:
+                why = f"it was made again from the newest {MOST_FOLDED} messages of the transcript"
+                fold.fall_back("summary", why)
             self._bring_back_question(mark.window.question, reader, gone)
             fold.checkpoint()
         except BaseException:
             fold.rewind(mark)
             raise
-        if not self._commit(mark, reader.erased(gone, now())):
-            why = "another reader holds the file, so its log could not be emptied yet"
-            fold.fall_back("erase", why)
-            self._publish(self._version)
+        try:
+            if not self._commit(mark, reader.erased(gone, now())):
+                why = "another reader holds the file, so its log could not be emptied yet"
+                fold.fall_back("erase", why)
+                self._publish(self._version)
+        finally:
+            if fold.totals.erasures > mark.totals.erasures:  # also where an interrupt came late
+                self._drop_traces()
+
+    def _drop_traces(self) -> None:
+        """Let go of what earlier contexts and searches left in this object."""
+        fold = self._fold
         self._archive = self._recalled_for = None
         self._last_recalled = NOTHING
         if self._sent is not None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from ..errors import ConfigError, MessageError
+from ..errors import ConfigError, MessageError, StoreError
 from ..messages import Message, check_text
 
 if TYPE_CHECKING:
@@ -101,14 +101,13 @@ class Store(ABC):
             ConflictError: the session is gone, or no longer at `version`; nothing was written.
         """
 
-    @abstractmethod
     def erase(
         self,
         session_id: str,
-        version: Version,
-        messages: Mapping[int, Counted],
-        events: Mapping[int, Event],
-        appended: Sequence[Event],
+        version: Version,  # noqa: ARG002
+        messages: Mapping[int, Counted],  # noqa: ARG002
+        events: Mapping[int, Event],  # noqa: ARG002
+        appended: Sequence[Event],  # noqa: ARG002
     ) -> bool:
         """Put others in the place of messages and events, in one transaction, durably.
 
@@ -127,7 +126,12 @@ class Store(ABC):
 
         Raises:
             ConflictError: as for `append`; nothing was changed.
+            StoreError: the store cannot do that, as one that does not override this.
         """
+        raise StoreError(
+            f"{type(self).__name__} cannot erase single messages (of session {session_id!r}); use "
+            "a store that can, or delete the session"
+        )
 
     @abstractmethod
     def messages(
@@ -160,20 +164,22 @@ class Store(ABC):
             for counted in self.messages(session_id, index, index + 1)
         }
 
-    @abstractmethod
-    def set_scope(self, session_id: str, scope: str | None) -> None:
+    def set_scope(self, session_id: str, scope: str | None) -> None:  # noqa: ARG002
         """Let a session belong to `scope` from now on; None for to none.
 
         Raises:
             ConflictError: there is no such session.
+            ConfigError: the store keeps no scopes, as one that does not override this.
         """
+        if scope is not None:
+            raise ConfigError(f"{type(self).__name__} keeps no scopes; got scope {scope!r:.80}")
 
-    @abstractmethod
-    def scoped(self, scope: str, limit: int) -> list[Session]:
+    def scoped(self, scope: str, limit: int) -> list[Session]:  # noqa: ARG002
         """Return the heads of the newest `limit` sessions of exactly that scope, oldest first.
 
         Its cost must not grow with the number of sessions beyond it.
         """
+        return []
 
     def index(self, session_id: str) -> GrowingIndex | None:  # noqa: ARG002
         """Return the store's own index of a session, for recall; None if it keeps none.
