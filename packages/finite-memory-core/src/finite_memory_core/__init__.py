@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         View as View,
     )
     from .recall import Hit as Hit, Recall as Recall
+    from .recall.tool import SearchTool as SearchTool
     from .stats import MemoryStats as MemoryStats
     from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
     from .stores.base import Store as Store
@@ -161,6 +162,7 @@ _HOME = {
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
     "SQLiteStore": "stores",
+    "SearchTool": "recall.tool",
     "Store": "stores.base",
     "ExtractiveSummarizer": "summarizing",
     "Summarizer": "summary",
@@ -198,6 +200,7 @@ __all__ = [
     "ExtractiveSummarizer",
     "FellBack",
     "FiniteMemoryError",
+    "Forgotten",
     "Hit",
     "Hybrid",
     "Importance",
@@ -220,6 +223,7 @@ __all__ = [
     "Role",
     "RollingSummary",
     "SQLiteStore",
+    "SearchTool",
     "Semantic",
     "SlidingWindow",
     "Store",

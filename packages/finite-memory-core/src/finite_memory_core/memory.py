@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from .embedding import Embedder
+    from .recall.tool import SearchTool
 
 
 class _Sent(NamedTuple):
@@ -224,6 +225,11 @@ class Memory:
             name_of(self._summarizer),
             name_of(self._counter),
         )
+
+    @property
+    def accountant(self) -> Accountant:
+        """What counts messages for this memory."""
+        return self._fold.accountant
 
     @property
     def transcript(self) -> Transcript:
@@ -551,6 +557,25 @@ class Memory:
             )
             self._tell_of_index()
             return list(islice(archive.hits(ranking), limit))
+
+    def search_tool(
+        self, *, name: str = "search_memory", limit: int = 8, max_tokens: int = 1_000
+    ) -> SearchTool:
+        """Return a tool with which a model can search what left its context.
+
+        Its `schema` goes to `set_tools`; called with a `ToolCall` it returns the `Message.tool`.
+
+        Args:
+            name: what the tool is called.
+            limit: how many messages are quoted where the model does not say.
+            max_tokens: the most that an answer's quotes may cost.
+
+        Raises:
+            ConfigError: a name or a number that cannot work.
+        """
+        from .recall.tool import SearchTool
+
+        return SearchTool(self, name=name, limit=limit, max_tokens=max_tokens)
 
     def _unchanged(self, messages: tuple[Message, ...], place: int, lead: int) -> tuple[int, int]:
         """Return how many leading messages the last context had too, and their tokens."""

@@ -219,15 +219,19 @@ class _Conversation:
         self._memory.unpin(*_numbers(rest, "/unpin"))
         print("no longer pinned")
 
-    def forget(self, _: str, lines: Iterator[str]) -> None:
-        """Delete the whole conversation, in the store too; asks first."""
-        count = counted(self._memory.stats.messages, "message")
+    def forget(self, rest: str, lines: Iterator[str]) -> None:
+        """Delete messages for good, or the whole conversation, in the store too; asks first."""
+        numbers = _numbers(rest, "/forget") if rest else []
+        count = counted(len(numbers) or self._memory.stats.messages, "message")
         print(f"Delete {count} for good? Type yes:")
         if next(lines, "").strip().lower() != "yes":
             print("nothing was deleted")
             return
-        self._memory.reset()
-        self.open()
+        if numbers:
+            count = counted(len(self._memory.forget(*numbers)), "message")
+        else:
+            self._memory.reset()
+            self.open()
         print(f"deleted {count}")
 
     def save(self, rest: str, _: Iterator[str]) -> None:
@@ -244,9 +248,9 @@ class _Conversation:
         """This list."""
         for name, command in _COMMANDS.items():
             arguments = _ARGUMENTS.get(name, "")
-            print(f"{f'{name} {arguments}':<14} {(command.__doc__ or '').splitlines()[0]}")
-        print(f"{'/quit':<14} End, as Ctrl-D does.")
-        print(f"{'//text':<14} Say text that begins with a slash.")
+            print(f"{f'{name} {arguments}':<17} {(command.__doc__ or '').splitlines()[0]}")
+        print(f"{'/quit':<17} End, as Ctrl-D does.")
+        print(f"{'//text':<17} Say text that begins with a slash.")
 
 
 def _is_session(place: Path) -> bool:
@@ -270,7 +274,7 @@ _COMMANDS: dict[str, Callable[[_Conversation, str, Iterator[str]], None]] = {
     "/forget": _Conversation.forget,
     "/help": _Conversation.help,
 }
-_ARGUMENTS = {"/pin": "N ...", "/unpin": "N ...", "/save": "FILE"}
+_ARGUMENTS = {"/pin": "N ...", "/unpin": "N ...", "/forget": "[N ...]", "/save": "FILE"}
 
 
 def _numbers(text: str, command: str) -> list[int]:
