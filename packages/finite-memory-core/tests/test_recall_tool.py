@@ -55,11 +55,11 @@ def test_the_schema_is_the_openai_shape() -> None:
 
 WRONG = (
     "", "{", "null", "[]", '"greyhound"', "{}", '{"query": ""}', '{"query": " "}', '{"query": 5}',
-    '{"query": ["greyhound"]}', '{"q": "greyhound"}', "[" * 100_000, "\ud83d",
+    '{"query": ["greyhound"]}', '{"q": "greyhound"}', "[" * 100_000,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", WRONG[:-1], ids=range(len(WRONG) - 1))
+@pytest.mark.parametrize("arguments", WRONG, ids=range(len(WRONG)))
 def test_bad_arguments_are_answered_with_what_would_do(arguments: str) -> None:
     """A model that errs is told, and can try again; nothing is raised."""
     answer = _MEMORY.search_tool()(call(arguments))
@@ -125,20 +125,22 @@ def test_another_tools_call_is_refused() -> None:
         _MEMORY.search_tool()(call("{}", "look"))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"name": ""}, {"name": 5}, {"limit": 0}, {"limit": True}, {"max_tokens": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"name": ""}, {"limit": 0}, {"limit": True}, {"max_tokens": 0}])
 def test_bad_settings_are_refused(wrong: dict[str, Any]) -> None:
     """When the tool is made, not when it is called."""
     with pytest.raises(ConfigError):
         SearchTool(_MEMORY, **wrong)
 
 
-@CORE
-@given(arguments=st.text() | st.recursive(
+keys = st.sampled_from(["query", "limit", "x"])
+values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["query", "limit", "x"]), inner),
-).map(json.dumps))  # fmt: skip
+    lambda inner: st.lists(inner) | st.dictionaries(keys, inner),
+)
+
+
+@CORE
+@given(arguments=st.text() | values.map(json.dumps))
 def test_any_arguments_get_an_answer(arguments: str) -> None:
     """Whatever a model writes; and asking changes nothing."""
     before = view(_MEMORY)

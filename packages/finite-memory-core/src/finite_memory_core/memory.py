@@ -556,7 +556,7 @@ class Memory:
                 query, self._version.messages, lambda place: place not in there
             )
             self._tell_of_index()
-            return list(islice(archive.hits(ranking), limit))
+            return list(islice(archive.hits(ranking, limit), limit))
 
     def search_tool(
         self, *, name: str = "search_memory", limit: int = 8, max_tokens: int = 1_000

@@ -63,10 +63,15 @@ class Archive:
         """Why the index is not where it should be; None where it is."""
         return self.index.problem
 
-    def hits(self, ranking: Ranking) -> Iterator[Hit]:
-        """Yield what was found, best first, without what was forgotten or deleted since."""
+    def hits(self, ranking: Ranking, wanted: int = _READ_AT_ONCE) -> Iterator[Hit]:
+        """Yield what was found, best first, without what was forgotten or deleted since.
+
+        Args:
+            ranking: what was found.
+            wanted: how many are wanted, so that no more are read.
+        """
         found = iter(ranking.found)
-        while batch := list(islice(found, _READ_AT_ONCE)):
+        while batch := list(islice(found, min(wanted, _READ_AT_ONCE))):
             located = [self._located(place) for place, _ in batch]
             messages = self._read(located)
             for (place, score), (session_id, index) in zip(batch, located, strict=True):

@@ -46,8 +46,8 @@ class SearchTool:
         limit: int = 8,
         max_tokens: int = 1_000,
     ) -> None:
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"a tool needs a name, got {name!r:.80}")
+        if not name:
+            raise ConfigError("a tool needs a name, such as 'search_memory'")
         for what, value in (("limit", limit), ("max_tokens", max_tokens)):
             if type(value) is not int or value < 1:
                 raise ConfigError(f"{what} must be a whole number, 1 or more, got {value!r:.80}")

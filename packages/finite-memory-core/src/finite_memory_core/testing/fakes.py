@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..backends.base import Backend, Delta, Usage
 from ..context import Context
 from ..errors import BackendError, StoreError
 from ..messages import Message
 from ..stores.base import Counted, Event, Session, Store, Version
+
+if TYPE_CHECKING:
+    from ..recall.index import GrowingIndex
 
 Line: TypeAlias = "str | Message | BaseException | Sequence[str | Delta | BaseException]"
 """One reply of a script: text, a message, an error to raise, or any of it piece by piece."""
@@ -74,7 +78,7 @@ def _pieces(line: Line) -> Sequence[str | Delta | BaseException]:
 
 
 class FailingStore(Store):
-    """Passes everything on to another store, but fails at chosen appends.
+    """Passes everything on to another store, but fails at chosen appends; an erasure is one too.
 
     Args:
         store: does the work.
@@ -109,10 +113,28 @@ class FailingStore(Store):
         events: Sequence[Event],
     ) -> None:
         """See `Store.append`."""
+        with self._failing() as passes:
+            if passes:
+                self._store.append(session_id, version, messages, events)
+
+    def erase(
+        self,
+        session_id: str,
+        version: Version,
+        messages: Mapping[int, Counted],
+        events: Mapping[int, Event],
+        appended: Sequence[Event],
+    ) -> bool:
+        """See `Store.erase`."""
+        with self._failing() as passes:
+            return passes and self._store.erase(session_id, version, messages, events, appended)
+
+    @contextmanager
+    def _failing(self) -> Iterator[bool]:
+        """Say whether to pass it on, and fail afterwards where it should."""
         self.appends += 1
         fails = self.appends in self._fail_at
-        if self._written or not fails:
-            self._store.append(session_id, version, messages, events)
+        yield self._written or not fails
         if fails:
             raise self._error or StoreError(f"append {self.appends} was made to fail")
 
@@ -141,6 +163,22 @@ class FailingStore(Store):
     def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
         """See `Store.last_event`."""
         return self._store.last_event(session_id, kind)
+
+    def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
+        """See `Store.pick`."""
+        return self._store.pick(session_id, indices)
+
+    def set_scope(self, session_id: str, scope: str | None) -> None:
+        """See `Store.set_scope`."""
+        self._store.set_scope(session_id, scope)
+
+    def scoped(self, scope: str, limit: int) -> list[Session]:
+        """See `Store.scoped`."""
+        return self._store.scoped(scope, limit)
+
+    def index(self, session_id: str) -> GrowingIndex | None:
+        """See `Store.index`."""
+        return self._store.index(session_id)
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`."""
