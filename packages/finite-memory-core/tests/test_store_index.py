@@ -291,6 +291,23 @@ def test_a_damaged_index_is_built_again(path: Path, statement: str) -> None:
         assert wanted == ranked(store, store.index("s"), count)
 
 
+def test_damaged_pages_of_it_cost_only_the_index(path: Path) -> None:
+    """Where its pages are unreadable the file still opens; the answers come from memory."""
+    count = filled(path, 300)
+    wanted = expected(path, count)
+    db = sqlite3.connect(path)
+    (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'posting'").fetchone()
+    (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * size + 1 : (root - 1) * size + 40] = b"\xff" * 39
+    path.write_bytes(content)
+    with SQLiteStore(path) as store:
+        index = store.index("s")
+        assert wanted == ranked(store, index, count)
+        assert "kept in memory" in str(index.problem)
+
+
 def test_an_index_of_another_release_is_built_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

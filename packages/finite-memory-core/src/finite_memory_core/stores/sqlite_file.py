@@ -101,6 +101,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
 )
 
 _CHECKED_BYTES = 32 << 20  # on opening, files up to this size are checked whole
+_SAID = ("session", "message", "event", "scope")  # what cannot be made again; checked on opening
 
 # What a user can do about each of SQLite's result codes.
 _ADVICE: dict[int, tuple[type[StoreError], str]] = {
@@ -290,7 +291,8 @@ class SQLiteFile:
         size = pragma(db, "page_count") * pragma(db, "page_size")
         found = b"ok"
         if size <= _CHECKED_BYTES:
-            found = pragma(db, "integrity_check(1)")
+            checks = (pragma(db, f"integrity_check({table})") for table in _SAID if _has(db, table))
+            found = next((answer for answer in checks if answer != b"ok"), b"ok")
         if not _size(f"{self.path}-wal") and 0 < _size(self.path) < size:
             found = b"the end of the file is missing"  # SQLite fills up a last page with zeros
         if found != b"ok":
@@ -367,6 +369,10 @@ def _identity(path: str) -> tuple[int, int] | None:
 def pragma(db: sqlite3.Connection, name: str) -> Any:
     """Return the first value that a pragma answers."""
     return db.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _has(db: sqlite3.Connection, table: str) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
 def readable(value: object) -> str:

@@ -35,7 +35,7 @@ _CHUNK = 64  # messages to a row of facts
 _ROW_PLACES = 224  # places to a row of postings: so many fit a page of SQLite's without overflow
 _AT_ONCE = 50  # rows of facts to a query
 _MOST_CHUNKS = 512  # rows of facts held in memory, 1 KiB each
-_MOST_KNOWN = 4_096  # facts of messages held in memory, some 150 bytes each
+_MOST_KNOWN = 8_192  # facts of messages held in memory, some 150 bytes each
 
 _MOST_SUMMED = 20_000  # of so many messages the postings are checked whole when it is opened
 
