@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     )
     from .events import (
         Appended as Appended,
+        CacheCollapsed as CacheCollapsed,
         Clipped as Clipped,
         ContextBuilt as ContextBuilt,
         Evicted as Evicted,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         Forgotten as Forgotten,
         MemoryEvent as MemoryEvent,
         Observer as Observer,
+        Overflowed as Overflowed,
         Recalled as Recalled,
         Summarized as Summarized,
         TurnEnded as TurnEnded,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     )
     from .recall import Hit as Hit, Recall as Recall
     from .recall.tool import SearchTool as SearchTool
+    from .spending import Spent as Spent
     from .stats import MemoryStats as MemoryStats
     from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
     from .stores.base import Store as Store
@@ -128,6 +131,7 @@ _HOME = {
     "ToolCallError": "errors",
     "VersionError": "errors",
     "Appended": "events",
+    "CacheCollapsed": "events",
     "Clipped": "events",
     "ContextBuilt": "events",
     "Evicted": "events",
@@ -135,6 +139,7 @@ _HOME = {
     "Forgotten": "events",
     "MemoryEvent": "events",
     "Observer": "events",
+    "Overflowed": "events",
     "Recalled": "events",
     "Summarized": "events",
     "TurnEnded": "events",
@@ -159,6 +164,7 @@ _HOME = {
     "View": "policies.base",
     "Hit": "recall",
     "Recall": "recall",
+    "Spent": "spending",
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
     "SQLiteStore": "stores",
@@ -178,6 +184,7 @@ __all__ = [
     "Block",
     "BudgetError",
     "BusyError",
+    "CacheCollapsed",
     "CallableBackend",
     "CannotDecide",
     "Chat",
@@ -213,6 +220,7 @@ __all__ = [
     "MessageError",
     "MissingExtraError",
     "Observer",
+    "Overflowed",
     "Policy",
     "PolicyError",
     "Prices",
@@ -226,6 +234,7 @@ __all__ = [
     "SearchTool",
     "Semantic",
     "SlidingWindow",
+    "Spent",
     "Store",
     "StoreError",
     "Summarized",
