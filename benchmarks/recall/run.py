@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import describe  # noqa: E402
 from benchmarks.policies.locomo import Conversation, load  # noqa: E402
-from benchmarks.recall import costs, evidence, speed  # noqa: E402
+from benchmarks.recall import costs, evidence, postings, speed  # noqa: E402
 from benchmarks.recall.picture import draw  # noqa: E402
 from benchmarks.tables import Table, write_between  # noqa: E402
 
@@ -70,7 +70,7 @@ def _measured(
             evidence.settings_table(conversations),
         ],
         "parts": lambda: evidence.parts_tables(conversations),
-        "speed": lambda: [speed.speed_table()],
+        "speed": lambda: [speed.speed_table(), postings.postings_table()],
     }
     return make[name](), ""
 

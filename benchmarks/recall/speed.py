@@ -65,7 +65,7 @@ def _measure(make: Callable[[Path], Store], size: int) -> list[str]:
 
 def _times(store: Store, size: int) -> list[str]:
     random = Random(7)
-    messages = _messages(random)
+    messages = chatter(random)
     archive = Archive(store, "s", store.index("s") or InMemoryIndex())
     questions = []
     for start in range(0, size, _BATCH):
@@ -94,7 +94,7 @@ def _everything(_: int) -> bool:
     return True
 
 
-def _messages(random: Random) -> Iterator[Message]:
+def chatter(random: Random) -> Iterator[Message]:
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(random.choices(letters, k=random.randint(3, 9))) for _ in range(_WORDS)]
     weights = [*accumulate(1 / (rank + 3) for rank in range(_WORDS))]

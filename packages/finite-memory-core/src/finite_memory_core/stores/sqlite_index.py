@@ -3,7 +3,7 @@
 What is kept is derived from the transcript and can be dropped at any time: it is built again at
 the next search. Of each term the places of its messages are kept in packed rows, of the messages
 what ranking needs to know, 64 to a row. The newest few messages are indexed in memory, so that a
-turn writes nothing; every 64 messages they are written together. Each row carries a CRC-32.
+turn writes nothing; every 128 messages they are written together. Each row carries a CRC-32.
 
 Where it cannot be written, or was damaged and cannot be dropped, all of it is in memory, and
 `problem` says why.
@@ -28,7 +28,7 @@ from .sqlite_file import SQLiteFile, readable
 FORMAT = f"1 {VERSION} {sys.byteorder}"
 """What is kept in another format is dropped and built again."""
 
-UNKEPT = 64
+UNKEPT = 128
 """So many messages are indexed in memory before they are written."""
 _SHIFT = 32
 _CHUNK = 64  # messages to a row of facts
@@ -256,7 +256,7 @@ class SQLiteIndex(GrowingIndex):
     def _write_postings(self, db: Connection, postings: Mapping[str, array[int]]) -> int:
         """Return by how much the sum of the checksums grew."""
         key, rows, replaced = self._key, [], 0
-        for term, places in postings.items():
+        for term, places in sorted(postings.items()):  # as they lie in the file
             name = term.encode()
             number, first, packed = 0, places[0], places.tobytes()
             newest = db.execute(_NEWEST, (key, name, self._kept.size)).fetchone()
