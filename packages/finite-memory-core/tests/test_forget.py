@@ -350,6 +350,26 @@ def test_a_message_that_is_not_there_is_refused(target: Any) -> None:
     assert "a" == memory.transcript[0].text
 
 
+def test_a_file_that_fails_midway_is_what_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is erased in one transaction, or nothing is."""
+    from finite_memory_core.stores import sqlite_index
+
+    def fail(*arguments: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with SQLiteStore(path) as store:
+        memory = told(store=store)
+        before = state(memory)
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_index, "drop", fail)
+            with pytest.raises(StoreError):
+                memory.forget(0)
+        assert before == state(memory)
+        assert (0,) == memory.forget(0)
+
+
 # -- what is told ---------------------------------------------------------------------------------
 
 

@@ -30,6 +30,8 @@ FORMAT = f"1 {VERSION} {sys.byteorder}"
 
 UNKEPT = 128
 """So many messages are indexed in memory before they are written."""
+MOST_UNKEPT = 16_384
+"""So many are written at once where a whole transcript is indexed."""
 _SHIFT = 32
 _CHUNK = 64  # messages to a row of facts
 _ROW_PLACES = 224  # places to a row of postings: so many fit a page of SQLite's without overflow
@@ -131,6 +133,8 @@ class SQLiteIndex(GrowingIndex):
         if not self._alone:
             with self._guarded():
                 self._look()
+            if self._unkept.size - self._kept.size >= self._write_at:
+                self.keep()
         return self._unkept.size
 
     def _look(self) -> None:
@@ -164,9 +168,9 @@ class SQLiteIndex(GrowingIndex):
         self._take(0, _State())
 
     def add(self, documents: Iterable[Document]) -> None:
-        """See `GrowingIndex.add`."""
+        """See `GrowingIndex.add`. A long transcript is written in large parts: rows fill up."""
         self._unkept.add(documents)
-        if self._unkept.size - self._kept.size >= self._write_at:
+        if self._unkept.size - self._kept.size >= max(MOST_UNKEPT, self._write_at):
             self.keep()
 
     def keep(self) -> None:
