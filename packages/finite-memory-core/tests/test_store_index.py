@@ -268,6 +268,10 @@ DAMAGE = {
     "places": "UPDATE posting SET places = zeroblob(length(places))",
     "no places": "DELETE FROM posting",
     "a word": "DELETE FROM posting WHERE term = CAST('greyhound' AS BLOB)",
+    "no number": "UPDATE posting SET places = 5",
+    "no generation": "UPDATE indexed SET generation = 'x'",
+    "no entries": "UPDATE fact SET entries = 5",
+    "no name": "UPDATE speaker SET name = 5",
     "a place": "UPDATE posting SET first = first + 1",
     "facts": "UPDATE fact SET entries = zeroblob(length(entries))",
     "no facts": "DELETE FROM fact",
@@ -366,6 +370,8 @@ def test_a_locked_file_costs_recall_nothing(path: Path) -> None:
         holder.close()
         memory.append(*chat(200))
         assert FACTS[2] in recalled_text(memory, "greyhound")
+        assert 1 == memory.stats.fallbacks["index"]
+        assert memory._searched().problem is None
         with store._file.borrowed() as db:
             assert db.execute("SELECT size FROM indexed").fetchone() > (500,)
 

@@ -79,8 +79,9 @@ def drop(db: Connection, key: int) -> None:
     What others still hold of it in memory they will not write.
     """
     row = db.execute("SELECT generation FROM indexed WHERE session = ?", (key,)).fetchone()
+    before = row[0] if row is not None and isinstance(row[0], int) else 0
     remove(db, key)
-    _put_state(db, key, _State(generation=1 if row is None else row[0] + 1))
+    _put_state(db, key, _State(generation=before + 1))
 
 
 def remove(db: Connection, key: int) -> None:
@@ -96,8 +97,10 @@ def _put_state(db: Connection, key: int, state: _State) -> None:
     db.execute("INSERT OR REPLACE INTO indexed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
-def _checksum(content: bytes, *fields: object) -> int:
-    return crc32(content, crc32(repr(fields).encode()))
+def _checksum(content: object, *fields: object) -> int:
+    """Return the checksum of a row, whatever a damaged one holds."""
+    whole = content if isinstance(content, bytes) else repr(content).encode()
+    return crc32(whole, crc32(repr(fields).encode()))
 
 
 class SQLiteIndex(GrowingIndex):
@@ -188,6 +191,8 @@ class SQLiteIndex(GrowingIndex):
             self.problem = f"the index is kept in memory: {error}"
             self._write_at = 2 * count
             return
+        if self._write_at > UNKEPT:  # it could not be written before
+            self.problem = None
         self._take(self._key, state, [*self._names, *self._new_names()])
 
     def _key_of(self, db: Connection) -> int:
