@@ -149,7 +149,8 @@ class ScopedArchive(Archive):
         for head in heads:
             opened = self._others[head.id] = self._opened(head, known.get(head.id))
             index = opened.archive.caught_up(head.version.messages)
-            index.keep()
+            if head.id not in known:
+                index.keep()  # or every process would index a short session anew
             parts.append(Part(index, min(head.version.messages, index.size)))
         own = self.caught_up(stop)
         self._ids = [*(head.id for head in heads), self.session_id]
