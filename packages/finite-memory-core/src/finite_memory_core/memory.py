@@ -7,7 +7,8 @@ This is where the fold, the store and the observers meet. The rules of what stay
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +18,9 @@ from .accounting import CONTEXT_OVERHEAD, Accountant
 from .blocks import Block
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
+from .embedding import as_embedder
 from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, MessageError
-from .events import Appended, ContextBuilt, MemoryEvent, Observer, Recalled
+from .events import Appended, ContextBuilt, FellBack, MemoryEvent, Observer, Recalled
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
 from .messages import Message, Role, freeze
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from .embedding import Embedder
+    from .recall.dense import Dense
 
 
 class _Sent(NamedTuple):
@@ -68,12 +71,14 @@ class Memory:
             corrects itself from reported usage.
         recall: brings back from the archive what the question asks for; None for no recall.
         summarizer: folds what leaves into a summary; None for the policy's own, if it has one.
-        embedder: used by the policies ``"semantic"`` and ``"hybrid"`` when named; None for their
-            lexical one.
+        embedder: an `Embedder`, or a function from texts to a vector each. It serves the policies
+            ``"semantic"`` and ``"hybrid"`` when named, and recall unless that has its own; None
+            for words alone.
         store: where the transcript is kept; None for this process's memory.
         session_id: the session's name in the store; None for a new random one.
         max_policy_ms: how long a policy may think, in milliseconds, before the sliding window
-            decides in its place; None for no limit.
+            decides in its place, and how long an embedder may take at a search before words alone
+            are searched; None for no limit.
         observers: called with each `MemoryEvent`.
         oversize: what happens to a message that cannot fit: ``"raise"`` a `BudgetError`, or
             ``"clip"`` it visibly in the context (the transcript keeps it whole).
@@ -112,6 +117,7 @@ class Memory:
             counter=counter,
             recall=recall,
             summarizer=summarizer,
+            embedder=embedder,
             store=InMemoryStore() if store is None else store,
             session_id=os.urandom(16).hex() if session_id is None else session_id,
             max_policy_ms=max_policy_ms,
@@ -134,6 +140,7 @@ class Memory:
         counter: TokenCounter | None,
         recall: Recall | None,
         summarizer: Summarizer | None,
+        embedder: Embedder | None,
         store: Store,
         session_id: str,
         max_policy_ms: float | None,
@@ -145,7 +152,11 @@ class Memory:
             budget, low_water, reserve, oversize, max_policy_ms, self._policy, recall
         )
         self._oversize = oversize
+        embedder = as_embedder(embedder)
+        if recall is not None and recall.embedder is None:
+            recall = replace(recall, embedder=embedder)
         self._recall = recall
+        self._without_embedder = 0
         self._archive: Archive | None = None
         self._recalled_for: tuple[Window, Block | None, str, int, int] | None = None
         self._last_recalled = NOTHING
@@ -241,7 +252,9 @@ class Memory:
     @property
     def stats(self) -> MemoryStats:
         """What it has seen, holds and did so far."""
-        fold = self._fold
+        fold, fallbacks = self._fold, {**self._fold.totals.fallbacks}
+        if self._without_embedder:
+            fallbacks["embedder"] = fallbacks.get("embedder", 0) + self._without_embedder
         return MemoryStats(
             messages=fold.count,
             tokens_seen=fold.tokens_seen,
@@ -256,7 +269,7 @@ class Memory:
             policy_ms_max=self._policy_ms_max,
             correction=fold.factor,
             observer_errors=self._observer_errors,
-            **fold.totals.to_dict(),
+            **{**fold.totals.to_dict(), "fallbacks": fallbacks},
         )
 
     # -- what is said ---------------------------------------------------------------------------
@@ -446,7 +459,7 @@ class Memory:
         if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, self._version.messages)
-        room = int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor)
+        room = self._room(self._recall.share)
         key = (window, question, text, stop, room)
         if self._recalled_for != key:
             there = {i for block in window.blocks for i in range(block.index, block.end)}
@@ -458,18 +471,73 @@ class Memory:
                 stop=stop,
                 room=room,
                 eligible=lambda place: place not in there,
+                max_ms=self._limits.max_policy_ms,
             )
             self._recalled_for = key
         found, left = self._last_recalled, fold.most - window.tokens
         return found if found.tokens <= left else fitted(found.hits, fold.accountant, left)
 
+    def _room(self, share: float) -> int:
+        """Return how much may be recalled: a share of the budget, and of what the window has free.
+
+        Where tools are called the free part is left to them: what is recalled must stay the same
+        through all rounds of a turn.
+        """
+        fold, window = self._fold, self._fold.window
+        room = share * (self._limits.budget - self._limits.reserve) / fold.factor
+        if not fold.tools:
+            free = fold.limit - window.tokens
+            for block in reversed(window.blocks):
+                if block is window.question:
+                    break
+                free += block.tokens if window.question is not None else 0
+            room += share * max(0, free)
+        return int(room)
+
     def _searched(self) -> Archive:
         if self._archive is None:
             index = self._store.index(self._session_id)
             self._archive = Archive(
-                self._store, self._session_id, InMemoryIndex() if index is None else index
+                self._store,
+                self._session_id,
+                InMemoryIndex() if index is None else index,
+                self._dense(),
+                self._skipped,
             )
         return self._archive
+
+    def _dense(self) -> Dense | None:
+        if self._recall is None or self._recall.embedder is None:
+            return None
+        from .recall.dense import Dense
+        from .recall.vectors import InMemoryVectors
+
+        def read(start: int, stop: int) -> Iterator[Message]:
+            return (said.message for said in self._store.messages(self._session_id, start, stop))
+
+        vectors = self._store.vectors(self._session_id)
+        return Dense(self._recall.embedder, InMemoryVectors() if vectors is None else vectors, read)
+
+    def _skipped(self, why: str) -> None:
+        """Count, and tell, that a search did without the embedder."""
+        self._without_embedder += 1
+        self.tell(FellBack(self._session_id, "embedder", why))
+
+    def index(self) -> int:
+        """Bring the archive's index up to date, and with an embedder compute the missing vectors.
+
+        A search does both for what was said since the last one. Call this where there is time for
+        more: after an import, or after a reply.
+
+        Returns:
+            How many messages were new to the embedder.
+
+        Raises:
+            EmbedderError: the embedder failed; what was computed before that is kept.
+            StoreError: something could not be read or written.
+        """
+        with self._lock:
+            return self._searched().index(self._version.messages)
 
     def _assembled(self, recalled: Found) -> tuple[tuple[Message, ...], int, int]:
         """Return the context's messages, and how many of them, and tokens, cannot change soon."""
@@ -505,7 +573,10 @@ class Memory:
             there = {i for block in blocks for i in range(block.index, block.end)}
             archive = self._searched()
             ranking = archive.search(
-                query, self._version.messages, lambda place: place not in there
+                query,
+                self._version.messages,
+                lambda place: place not in there,
+                self._limits.max_policy_ms,
             )
             return [
                 Hit(place, archive.read(place), score, ranking.parts(place))

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
+from ..errors import EmbedderError, StoreError
 from ..messages import Message
+from ..policies.base import CannotDecide, Deadline
 from ..stores.base import Store
 from . import analysis
 from .index import Index
 from .ranking import Ranking, rank
+
+if TYPE_CHECKING:
+    from .dense import Comparison, Dense
 
 _BATCH = 500
 _UNTIMED = 16
@@ -25,24 +31,66 @@ class Archive:
         store: where the transcript is.
         session_id: the session's name.
         index: which messages hold which terms; brought up to date before each search.
+        dense: compares meanings; None without an embedder.
+        skipped: called with the reason when a search did without `dense`.
     """
 
-    def __init__(self, store: Store, session_id: str, index: Index) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session_id: str,
+        index: Index,
+        dense: Dense | None = None,
+        skipped: Callable[[str], object] = str,
+    ) -> None:
+        self._dense = dense
+        self._skipped = skipped
         self._store = store
         self._session_id = session_id
         self._index = index
 
-    def search(self, text: str, stop: int, eligible: Callable[[int], bool]) -> Ranking:
+    def search(
+        self,
+        text: str,
+        stop: int,
+        eligible: Callable[[int], bool],
+        max_ms: float | None = None,
+    ) -> Ranking:
         """Return the messages that answer `text`, best first.
 
         Args:
             text: what is asked.
             stop: only messages before this place in the transcript are searched.
             eligible: whether a message may be found, by its place in the transcript.
+            max_ms: how long the embedder may take, in milliseconds; None for no limit.
         """
         self._catch_up(stop)
         query = analysis.query(text, self._index.speakers(stop))
-        return rank(query, self._index, stop, eligible)
+        similar = self._compared(text, stop, max_ms)
+        return rank(query, self._index, stop, eligible, self._terms_at, similar)
+
+    def _compared(self, text: str, stop: int, max_ms: float | None) -> Comparison | None:
+        """Return what the embedder says; None where it says nothing, and words alone decide."""
+        if self._dense is None or not stop or not text.strip():
+            return None
+        try:
+            return self._dense.compare(text, stop, Deadline(max_ms))
+        except (EmbedderError, StoreError, CannotDecide) as error:
+            self._skipped(f"{error}; words alone were searched")
+            return None
+
+    def index(self, stop: int) -> int:
+        """Bring everything up to date with the messages before `stop`; return the new vectors.
+
+        Raises:
+            EmbedderError: the embedder failed.
+            StoreError: something could not be read or written.
+        """
+        self._catch_up(stop)
+        return 0 if self._dense is None else self._dense.catch_up(stop, None, Deadline())
+
+    def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
+        return [frozenset(analysis.terms(analysis.searchable(self.read(i)))) for i in places]
 
     def read(self, index: int) -> Message:
         """Return one message of the transcript."""

@@ -12,11 +12,14 @@ from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConflictError
 from ..messages import Message, Role
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
+
+if TYPE_CHECKING:
+    from ..recall.vectors import Vectors
 
 _SEGMENT = 256  # messages that are packed at once
 _RECENT = 1_024  # messages kept as objects, before some are packed
@@ -116,6 +119,7 @@ class _Log:
         self.settings = settings
         self.head = _Head(Version(0, 0), {})
         self.messages = PackedLog()
+        self.vectors: Vectors | None = None
         self.events: list[Event] = []
 
     def append(self, messages: Sequence[Counted], events: Sequence[Event]) -> None:
@@ -189,6 +193,17 @@ class InMemoryStore(Store):
         log = self._sessions.get(session_id)
         index = None if log is None else log.head.last.get(kind)
         return None if log is None or index is None else (index, log.events[index])
+
+    def vectors(self, session_id: str) -> Vectors | None:
+        """See `Store.vectors`."""
+        from ..recall.vectors import InMemoryVectors  # only where there is an embedder
+
+        log = self._sessions.get(session_id)
+        if log is None:
+            return None
+        if log.vectors is None:
+            log.vectors = InMemoryVectors()
+        return log.vectors
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`."""

@@ -14,12 +14,15 @@ import os
 from binascii import crc32
 from collections.abc import Iterator, Sequence
 from sys import getsizeof
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConflictError, CorruptError, StoreError
 from ..messages import Message
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
 from .sqlite_file import SQLiteFile, readable
+
+if TYPE_CHECKING:
+    from ..recall.vectors import Vectors
 
 _SHIFT = 32  # bits of a place that hold the index
 _PAGE_BYTES = 1 << 18  # how much text is read at once
@@ -164,12 +167,21 @@ class SQLiteStore(Store):
         index = row[0] - head.place(0)
         return index, _event(*self._checked(head, _EVENTS, index, row))
 
+    def vectors(self, session_id: str) -> Vectors:
+        """See `Store.vectors`. They are kept in the file."""
+        from .sqlite_vectors import SQLiteVectors  # only where there is an embedder
+
+        return SQLiteVectors(self._file, session_id)
+
     def delete(self, session_id: str) -> None:
         """See `Store.delete`. What was said is overwritten, in the file and in its log."""
+        from . import sqlite_vectors
+
         with self._file.transaction() as db:
             head = self._head(session_id)
             if head is None:
                 return
+            sqlite_vectors.remove(db, head.key)
             places = head.place(0), head.place(1 << _SHIFT)
             for table in ("message", "event"):
                 db.execute(f"DELETE FROM {table} WHERE place >= ? AND place < ?", places)

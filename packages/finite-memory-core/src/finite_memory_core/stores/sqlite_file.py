@@ -51,6 +51,24 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         # An index of SQLite ends in the row id, so this one finds the newest event of a kind.
         "CREATE INDEX event_by_kind ON event (kind)",
     ),
+    (
+        # Derived from the transcripts by an embedder: see `sqlite_vectors`.
+        """
+        CREATE TABLE embedded (
+            session INTEGER PRIMARY KEY,
+            embedder TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE vector (
+            place INTEGER PRIMARY KEY,
+            packed BLOB NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+    ),
 )
 
 _CHECKED_BYTES = 32 << 20  # on opening, files up to this size are checked whole
