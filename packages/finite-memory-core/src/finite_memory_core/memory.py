@@ -459,7 +459,7 @@ class Memory:
         if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, self._version.messages)
-        room = self._room(self._recall.share)
+        room = int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor)
         key = (window, question, text, stop, room)
         if self._recalled_for != key:
             there = {i for block in window.blocks for i in range(block.index, block.end)}
@@ -476,23 +476,6 @@ class Memory:
             self._recalled_for = key
         found, left = self._last_recalled, fold.most - window.tokens
         return found if found.tokens <= left else fitted(found.hits, fold.accountant, left)
-
-    def _room(self, share: float) -> int:
-        """Return how much may be recalled: a share of the budget, and of what the window has free.
-
-        Where tools are called the free part is left to them: what is recalled must stay the same
-        through all rounds of a turn.
-        """
-        fold, window = self._fold, self._fold.window
-        room = share * (self._limits.budget - self._limits.reserve) / fold.factor
-        if not fold.tools:
-            free = fold.limit - window.tokens
-            for block in reversed(window.blocks):
-                if block is window.question:
-                    break
-                free += block.tokens if window.question is not None else 0
-            room += share * max(0, free)
-        return int(room)
 
     def _searched(self) -> Archive:
         if self._archive is None:

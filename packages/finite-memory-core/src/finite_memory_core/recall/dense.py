@@ -234,4 +234,3 @@ def _cut(distances: Sequence[int], most: int) -> int:
         if total >= most:
             return distance
     return max(counts, default=0)
-

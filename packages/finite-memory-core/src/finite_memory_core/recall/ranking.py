@@ -253,7 +253,10 @@ class _Scorer:
 
     def relate(self, scores: Sequence[tuple[float, int]], terms_at: TermsAt) -> None:
         """Take in the words that the best messages share."""
-        best = {i: score for score, i in nlargest(MOST_READ, scores) if score > 0}
+        near = self._words.keys() | self._neighbours.keys()
+        best = {
+            i: score for score, i in nlargest(MOST_READ, ((s, i) for s, i in scores if i in near))
+        }
         asked = {*self._query.terms, self._query.time}
         held: dict[int, float] = defaultdict(float)
         for weight, holding in related(best, terms_at, self._index, self._stop, asked):

@@ -22,8 +22,8 @@ LEAST_SHARED = 2
 """A related word stands in so many of them."""
 MOST_LOOKED_UP, MOST_RELATED = 24, 16
 """Of the words that most of them share so many are looked up, and the rarest of these count."""
-MOST_POSTINGS = 500
-"""A word in so many messages is about no subject."""
+MOST_POSTINGS, LEAST_RARITY = 500, 1.0
+"""A word in so many messages, or in a third of them, is about no subject."""
 
 
 def related(
@@ -50,10 +50,8 @@ def related(
     found = []
     for mass, term in masses[:MOST_LOOKED_UP]:
         places = index.postings(term, stop, MOST_POSTINGS)
-        if len(places) < MOST_POSTINGS:
-            rarity = log(1 + (stop - len(places) + 0.5) / (len(places) + 0.5))
+        rarity = log(1 + (stop - len(places) + 0.5) / (len(places) + 0.5))
+        if len(places) < MOST_POSTINGS and rarity >= LEAST_RARITY:
             found.append((-mass * rarity, term, rarity, places))
     found.sort(key=lambda item: (-item[0], item[1]))
-    return [
-        (weight * rarity**2, places) for weight, _, rarity, places in found[:MOST_RELATED]
-    ]
+    return [(weight * rarity**2, places) for weight, _, rarity, places in found[:MOST_RELATED]]
