@@ -70,6 +70,7 @@ def measure(conversation: Conversation, size: float) -> Scores:
         size: the bytes that the shares are shares of.
     """
     index, session, before = InMemoryIndex(), 0, None
+    terms = [frozenset(analysis.terms(turn.text)) for turn in conversation.turns]
     for place, turn in enumerate(conversation.turns):
         if analysis.begins_session(before, turn.timestamp):
             session = place
@@ -80,7 +81,9 @@ def measure(conversation: Conversation, size: float) -> Scores:
     scores: Scores = []
     for question in conversation.questions:
         asked = analysis.query(question.text, index.speakers(stop))
-        ranking = rank(asked, index, stop, lambda _: True)
+        ranking = rank(
+            asked, index, stop, lambda _: True, lambda places: [terms[i] for i in places]
+        )
         order = [ranked.place for ranked in ranking.found]
         found = [
             len(set(question.evidence) & fitting(order, costs, share * size))

@@ -37,7 +37,7 @@ class CallableEmbedder:
 
     def __init__(self, function: EmbedFunction, name: str | None = None) -> None:
         self._function = function
-        self.name: str = name or getattr(function, "__qualname__", type(function).__qualname__)
+        self.name = str(name or getattr(function, "__qualname__", type(function).__qualname__))
 
     def __repr__(self) -> str:
         return f"CallableEmbedder({self.name})"

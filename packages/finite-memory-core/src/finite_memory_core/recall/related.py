@@ -27,7 +27,11 @@ MOST_POSTINGS, LEAST_RARITY = 500, 1.0
 
 
 def related(
-    best: Mapping[int, float], terms_at: TermsAt, index: Index, stop: int, asked: Collection[str]
+    best: Mapping[int, float],
+    terms_at: TermsAt,
+    index: Index,
+    stop: int,
+    asked: Collection[str | None],
 ) -> list[tuple[float, Sequence[int]]]:
     """Return the related words, each as what it weighs and the messages that hold it.
 

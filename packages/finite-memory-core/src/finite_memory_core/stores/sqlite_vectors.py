@@ -86,7 +86,8 @@ class SQLiteVectors(Vectors):
 
     def read(self, places: Iterable[int]) -> dict[int, bytes]:
         """See `Vectors.read`."""
-        wanted, found = [*places], {}
+        wanted = [*places]
+        found: dict[int, bytes] = {}
         with self._file.borrowed() as db:
             first = self._key(db) << _SHIFT
             for start in range(0, len(wanted), _AT_ONCE):
