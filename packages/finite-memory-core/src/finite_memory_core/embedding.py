@@ -53,10 +53,13 @@ def as_embedder(thing: Any) -> Embedder | None:
     Raises:
         ConfigError: it is neither.
     """
-    if thing is None or isinstance(thing, Embedder):
-        return thing
-    if callable(thing) and not isinstance(thing, type):
-        return CallableEmbedder(thing)
+    if thing is None:
+        return None
+    if not isinstance(thing, type):  # a class has the method too, but no text to embed
+        if isinstance(thing, Embedder):
+            return thing
+        if callable(thing):
+            return CallableEmbedder(thing)
     raise ConfigError(
         "an embedder is an object with a method embed(texts), or a function of texts, that returns "
         f"a vector each; no store can hold it, so pass it again to resume; got {thing!r:.80}"

@@ -134,7 +134,7 @@ def note_changes(fold: Fold, stored: Settings, now: Settings, overrides: Mapping
             "counted stands, and new messages are estimated",
         )
     lost = (stored.recall or {}).get("embedder")
-    if now.recall is not None and lost and "embedder" not in now.recall:
+    if now.recall and lost and not {"embedder", "recall"} & {*overrides}:
         now = replace(now, recall={**now.recall, "embedder": lost})
         fold.fall_back(
             "embedder",

@@ -17,7 +17,7 @@ from .index import Index
 from .ranking import Ranking, rank
 
 if TYPE_CHECKING:
-    from .dense import Comparison, Dense
+    from .dense import Dense
 
 _BATCH = 500
 _UNTIMED = 16
@@ -66,18 +66,13 @@ class Archive:
         """
         self._catch_up(stop)
         query = analysis.query(text, self._index.speakers(stop))
-        similar = self._compared(text, stop, max_ms)
-        return rank(query, self._index, stop, eligible, self._terms_at, similar)
-
-    def _compared(self, text: str, stop: int, max_ms: float | None) -> Comparison | None:
-        """Return what the embedder says; None where it says nothing, and words alone decide."""
-        if self._dense is None or not stop or not text.strip():
-            return None
-        try:
-            return self._dense.compare(text, stop, Deadline(max_ms))
-        except (EmbedderError, StoreError, CannotDecide) as error:
-            self._skipped(f"{error}; words alone were searched")
-            return None
+        if self._dense is not None and stop and text.strip():
+            try:
+                similar = self._dense.compare(text, stop, Deadline(max_ms))
+                return rank(query, self._index, stop, eligible, self._terms_at, similar)
+            except (EmbedderError, StoreError, CannotDecide) as error:
+                self._skipped(f"{error}; words alone were searched")
+        return rank(query, self._index, stop, eligible, self._terms_at)
 
     def index(self, stop: int) -> int:
         """Bring everything up to date with the messages before `stop`; return the new vectors.
