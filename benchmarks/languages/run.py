@@ -54,7 +54,7 @@ MIXED_NOTE = (
 )
 ACROSS_NOTE = (
     "Names, numbers and dates are all that two languages share: this is what an embedder has to "
-    "improve on. With one it was not measured here: the ranking that is measured takes none."
+    "improve on. With one it was not measured: no model of many languages comes in a package."
 )
 
 Scores = list[tuple[float, ...]]

@@ -26,7 +26,7 @@ from finite_memory_core.events import FellBack
 from finite_memory_core.policies import base
 from finite_memory_core.recall import Recall, dense
 from finite_memory_core.recall.dense import BATCH, Dense
-from finite_memory_core.recall.vectors import InMemoryVectors, Vectors, cosine
+from finite_memory_core.recall.vectors import InMemoryVectors, Vectors, cosine, pack
 from finite_memory_core.testing import WordEmbedder
 
 from .checks import take, wire
@@ -486,7 +486,7 @@ def test_the_bits_find_what_the_cosines_find() -> None:
     found, _ = searched(600, vectors := InMemoryVectors())
     for text in (QUESTION, "puppy adopted", "allergic to walnuts"):
         asked = WordEmbedder(ALIKE).embed([text])
-        exact = {i: cosine(dense.pack(asked[0]), v) for i, v in vectors.read(range(1_200)).items()}
+        exact = {i: cosine(pack(asked[0]), v) for i, v in vectors.read(range(1_200)).items()}
         top = max(exact.values())
         near = found.compare(text, 1_200, base.Deadline()).best([])
         assert max(near.values()) == 1.0
