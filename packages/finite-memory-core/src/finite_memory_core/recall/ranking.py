@@ -179,7 +179,7 @@ class _Scorer:
         self._said_then = {i for i in self.matching if held[i] & time}
         self._facts = index.facts(self.matching)
         self._average = max(1.0, index.terms_before(stop) / stop)
-        self._words = {i: weight * self._share(i) for i, weight in self.matching.items()}
+        self._words = self._shared(self.matching)
         self._sessions = self._session_scores(weights, held)
         self._neighbours = self._lend()
         sums = (w + self._neighbours.get(i, 0.0) for i, w in self._words.items())
@@ -187,9 +187,10 @@ class _Scorer:
         self._related: Mapping[int, float] = {}
         self._similar: Mapping[int, float] = {}
 
-    def _share(self, i: int) -> float:
-        """Return the part of its terms' weight that a message gets: less, the longer it is."""
-        return (K + 1) / (1 + K * (1 - B + B * self._facts[i].length / self._average))
+    def _shared(self, held: Mapping[int, float]) -> dict[int, float]:
+        """Return what of the terms' weight each message gets: less, the longer it is."""
+        facts, flat, steep = self._facts, 1 + K * (1 - B), K * B / self._average
+        return {i: w * (K + 1) / (flat + steep * facts[i][0]) for i, w in held.items()}
 
     def _session_scores(
         self, weights: Sequence[float], held: Mapping[int, int]
@@ -262,14 +263,16 @@ class _Scorer:
         for weight, holding in related(best, terms_at, self._index, self._stop, asked):
             for i in self._facts.keys() & holding:
                 held[i] += weight
-        shares = {i: weight * self._share(i) for i, weight in held.items()}
+        shares = self._shared(held)
         unit = RELATED / max(shares.values(), default=1.0)
         self._related = {i: unit * share for i, share in shares.items()}
 
     def completed(self, scores: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
         """Return the scores with what `compare` and `relate` add."""
-        more, most = self._related, self._similar
-        return [(score + more.get(i, 0.0) + most.get(i, 0.0), i) for score, i in scores]
+        more = dict(self._related)
+        for i, value in self._similar.items():
+            more[i] = more.get(i, 0.0) + value
+        return [(score + more[i], i) if i in more else (score, i) for score, i in scores]
 
     def scores(self, places: Iterable[int]) -> list[tuple[float, int]]:
         """Return the score, the sum of its other `parts`, and the place of each message."""
