@@ -15,6 +15,7 @@ from ..policies.locomo import Conversation
 from ..policies.replaying import mean, quarter
 from ..tables import Table
 from .evidence import held, name_of, others
+from .minilm import MINILM, missing
 from .subjects import Entry, Everything, Texts, contexts, ours
 
 LEAD = Message.system("You are a friend who listens, and who remembers what was said. " * 13)
@@ -57,6 +58,8 @@ def chats(peers: bool) -> list[Entry | Peer]:
         (0.5, 0.75, 0.2),
     ):
         found.append(ours("hybrid", Recall(share, gate), low))
+    if not missing():
+        found += [ours("hybrid", Recall(s, 0.4, MINILM), 0.5) for s in (0.125, 0.25)]
     return [*found, ours("sliding", Recall(0.25, 0.4), 0.5)]
 
 

@@ -9,7 +9,8 @@
 
 The weights of the ranking were chosen on the five conversations that this measures. Evidence ids
 that are malformed are split and repaired, those that name no turn are dropped, and questions
-without any left too. Some ten minutes.
+without any left too. Some ten minutes; with an embedder (`minilm` says what to install) some ten
+more, for its vectors.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import describe  # noqa: E402
 from benchmarks.policies.locomo import Conversation, load  # noqa: E402
-from benchmarks.recall import costs, evidence, postings, speed  # noqa: E402
+from benchmarks.recall import costs, evidence, minilm, postings, speed  # noqa: E402
 from benchmarks.recall.picture import draw  # noqa: E402
 from benchmarks.tables import Table, write_between  # noqa: E402
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action=argparse.BooleanOptionalAction, default=True)
     asked = parser.parse_args(arguments)
     conversations = load(asked.folder) if asked.folder.is_dir() else []
+    if why := minilm.missing():
+        print(f"without an embedder: {why}")
     for name in asked.only or PARTS:
         if name != "speed" and not conversations:
             print(f"skipped {name}: no LoCoMo conversations (26.json ...) in {asked.folder}")

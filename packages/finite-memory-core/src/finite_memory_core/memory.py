@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from threading import RLock
 from types import TracebackType
@@ -19,6 +20,7 @@ from .backends.base import Prices, Usage
 from .blocks import Block
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
+from .embedding import as_embedder
 from .errors import (
     BudgetError,
     BusyError,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from .embedding import Embedder
+    from .recall.dense import Dense
     from .recall.tool import SearchTool
 
 
@@ -91,12 +94,14 @@ class Memory:
             corrects itself from reported usage.
         recall: brings back from the archive what the question asks for; None for no recall.
         summarizer: folds what leaves into a summary; None for the policy's own, if it has one.
-        embedder: used by the policies ``"semantic"`` and ``"hybrid"`` when named; None for their
-            lexical one.
+        embedder: an `Embedder`, or a function from texts to a vector each. It serves the policies
+            ``"semantic"`` and ``"hybrid"`` when named, and recall unless that has its own; None
+            for words alone.
         store: where the transcript is kept; None for this process's memory.
         session_id: the session's name in the store; None for a new random one.
         max_policy_ms: how long a policy may think, in milliseconds, before the sliding window
-            decides in its place; None for no limit.
+            decides in its place, and how long an embedder may take at a search before words alone
+            are searched; None for no limit.
         observers: called with each `MemoryEvent`.
         oversize: what happens to a message that cannot fit: ``"raise"`` a `BudgetError`, or
             ``"clip"`` it visibly in the context (the transcript keeps it whole).
@@ -135,6 +140,7 @@ class Memory:
             counter=counter,
             recall=recall,
             summarizer=summarizer,
+            embedder=embedder,
             store=InMemoryStore() if store is None else store,
             session_id=os.urandom(16).hex() if session_id is None else session_id,
             max_policy_ms=max_policy_ms,
@@ -159,6 +165,7 @@ class Memory:
         counter: TokenCounter | None,
         recall: Recall | None,
         summarizer: Summarizer | None,
+        embedder: Embedder | None,
         store: Store,
         session_id: str,
         max_policy_ms: float | None,
@@ -170,7 +177,11 @@ class Memory:
             budget, low_water, reserve, oversize, max_policy_ms, self._policy, recall
         )
         self._low_water, self._oversize = low_water, oversize
+        embedder = as_embedder(embedder)
+        if recall is not None and recall.embedder is None:
+            recall = replace(recall, embedder=embedder)
         self._recall = recall
+        self._without_embedder = 0
         self._archive: Archive | None = None
         self._recalled_for: tuple[Window, Block | None, str, int, int] | None = None
         self._last_recalled = NOTHING
@@ -297,8 +308,12 @@ class Memory:
         )
 
     def _fallbacks(self) -> Mapping[str, int]:
-        counted = self._fold.totals.fallbacks
-        return {**counted, "index": self._index_fallbacks} if self._index_fallbacks else counted
+        own = {"index": self._index_fallbacks, "embedder": self._without_embedder}
+        counted = dict(self._fold.totals.fallbacks)
+        for what, count in own.items():
+            if count:
+                counted[what] = counted.get(what, 0) + count
+        return counted
 
     def _low_water_why(self) -> str:
         if self._low_water != AUTO:
@@ -515,6 +530,7 @@ class Memory:
                 stop=stop,
                 room=room,
                 eligible=lambda place: place not in there,
+                max_ms=self._limits.max_policy_ms,
             )
             self._recalled_for = key
             self._tell_of_index()
@@ -527,17 +543,29 @@ class Memory:
         if self._archive is None:
             index = self._store.index(self._session_id)
             index = InMemoryIndex() if index is None else index
+            dense = self._dense_of()
+            own = None if dense is None else dense(self._session_id)
             if self._scope is None:
-                self._archive = Archive(self._store, self._session_id, index)
+                self._archive = Archive(self._store, self._session_id, index, own, self._skipped)
             else:
                 from .recall.scope import ScopedArchive  # only where there is a scope
 
-                self._archive = ScopedArchive(self._store, self._session_id, index, self._scope)
+                self._archive = ScopedArchive(
+                    self._store, self._session_id, index, self._scope, dense, self._skipped
+                )
         return self._archive
 
     @property
     def _scope(self) -> str | None:
         return None if self._recall is None else self._recall.scope
+
+    def _dense_of(self) -> Callable[[str], Dense] | None:
+        """Return what makes the search by meaning of a session; None without an embedder."""
+        if self._recall is None or self._recall.embedder is None:
+            return None
+        from .recall.dense import Source, dense_of  # only where there is an embedder
+
+        return dense_of(Source(self._recall.embedder), self._store)
 
     def _tell_of_index(self) -> None:
         """Count and tell it, once, if the store's index is damaged or cannot be written."""
@@ -546,6 +574,27 @@ class Memory:
             self._index_fallbacks += 1
             self.tell(FellBack(self._session_id, "index", problem))
         self._index_problem = problem
+
+    def _skipped(self, why: str) -> None:
+        """Count, and tell, that a search did without the embedder."""
+        self._without_embedder += 1
+        self.tell(FellBack(self._session_id, "embedder", why))
+
+    def index(self) -> int:
+        """Bring the archive's index up to date, and with an embedder compute the missing vectors.
+
+        A search does both for what was said since the last one. Call this where there is time for
+        more: after an import, or after a reply.
+
+        Returns:
+            How many messages were new to the embedder.
+
+        Raises:
+            EmbedderError: the embedder failed; what was computed before that is kept.
+            StoreError: something could not be read or written.
+        """
+        with self._lock:
+            return self._searched().catch_up(self._version.messages)
 
     def _assembled(self, recalled: Found) -> tuple[tuple[Message, ...], int, int]:
         """Return the context's messages, and how many of them, and tokens, cannot change soon."""
@@ -582,7 +631,10 @@ class Memory:
             there = {i for block in blocks for i in range(block.index, block.end)}
             archive = self._searched()
             ranking = archive.search(
-                query, self._version.messages, lambda place: place not in there
+                query,
+                self._version.messages,
+                lambda place: place not in there,
+                self._limits.max_policy_ms,
             )
             self._tell_of_index()
             return list(islice(archive.hits(ranking, limit), limit))

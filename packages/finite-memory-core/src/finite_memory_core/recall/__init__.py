@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..embedding import Embedder, as_embedder, embedder_name
 from ..errors import ConfigError, MessageError
 from ..messages import Message, check_text
 
@@ -26,16 +27,19 @@ class Recall:
             the question's information, 0 to 1; where one holds just as much, a bit more than half
             of the room is filled, and all of it from 1.75 times the gate on. 0 recalls at every
             turn that matches anything; the higher, the less small talk costs.
+        embedder: finds what was said in other words, beside the words themselves: an `Embedder`,
+            or a function from texts to a vector each; None for the memory's own, if it has one.
         scope: what this session has in common with others of its store, such as ``"user:ada"``:
             all sessions of the same scope are searched, and none beyond it. None for this session
             alone.
 
     Raises:
-        ConfigError: numbers that cannot work.
+        ConfigError: numbers that cannot work, or something that is no embedder.
     """
 
     share: float = 0.25
     gate: float = 0.2
+    embedder: Embedder | None = None
     scope: str | None = None
 
     def __post_init__(self) -> None:
@@ -46,13 +50,18 @@ class Recall:
             )
         if not _is_number(self.gate) or not 0 <= self.gate <= 1:
             raise ConfigError(f"Recall's gate must lie from 0 to 1, got {self.gate!r}")
+        object.__setattr__(self, "embedder", as_embedder(self.embedder))
         if self.scope is not None:
             check_scope(self.scope)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, from which ``Recall(**values)`` is equal."""
-        scope = {} if self.scope is None else {"scope": self.scope}
-        return {"share": self.share, "gate": self.gate, **scope}
+        """Return plain JSON values; of an embedder only its name."""
+        values: dict[str, Any] = {"share": self.share, "gate": self.gate}
+        if self.embedder is not None:
+            values["embedder"] = embedder_name(self.embedder)
+        if self.scope is not None:
+            values["scope"] = self.scope
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,8 @@ class Hit:
         index: its place in the transcript of its session.
         message: what was said.
         score: how well it answers; the parts add up to it.
-        parts: words, neighbours, session, speaker, when, date, question, length: those that are
-            not 0. ``docs/recall.md`` says what they are.
+        parts: words, neighbours, session, related, similar, speaker, when, date, question,
+            length: those that are not 0. ``docs/recall.md`` says what they are.
         session_id: the session that it was said in.
     """
 

@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from ..errors import StoreError
+from ..errors import EmbedderError, StoreError
 from ..messages import Message
+from ..policies.base import CannotDecide, Deadline
 from ..stores.base import Store
 from ..tombstone import is_tombstone
 from . import Hit, analysis
-from .index import GrowingIndex, IndexChanged
-from .ranking import Ranking, rank
+from .index import GrowingIndex, Index, IndexChanged
+from .ranking import Ranking, Similar, rank
+
+if TYPE_CHECKING:
+    from .dense import Dense
 
 ATTEMPTS = 5
 """So often a search begins anew because other processes changed what it was reading."""
@@ -31,32 +36,97 @@ class Archive:
         store: where the transcript is.
         session_id: the session's name.
         index: which messages hold which terms; brought up to date before each search.
+        dense: compares meanings; None without an embedder.
+        skipped: called with the reason when a search did without `dense`.
     """
 
-    def __init__(self, store: Store, session_id: str, index: GrowingIndex) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session_id: str,
+        index: GrowingIndex,
+        dense: Dense | None = None,
+        skipped: Callable[[str], object] = str,
+    ) -> None:
         self._store = store
         self.session_id = session_id
         self.index = index
+        self.dense = dense
+        self._skipped = skipped
 
-    def search(self, text: str, stop: int, eligible: Callable[[int], bool]) -> Ranking:
+    def search(
+        self,
+        text: str,
+        stop: int,
+        eligible: Callable[[int], bool],
+        max_ms: float | None = None,
+    ) -> Ranking:
         """Return the messages that answer `text`, best first.
 
         Args:
             text: what is asked.
             stop: only messages before this place in the transcript are searched.
             eligible: whether a message may be found, by its place in the transcript.
+            max_ms: how long the embedder may take, in milliseconds; None for no limit.
         """
         for _ in range(ATTEMPTS):
             with suppress(IndexChanged):
                 index = self.caught_up(stop)
                 end = min(stop, index.size)
+                similar = self._compared(text, end, max_ms)
                 with index.steady():
-                    query = analysis.query(text, index.speakers(end))
-                    return rank(query, index, end, eligible)
+                    return self._ranked(text, index, end, eligible, similar)
         raise StoreError(
             f"other processes changed session {self.session_id!r} during {ATTEMPTS} attempts to "
             "search it; ask again"
         )
+
+    def _compared(self, text: str, stop: int, max_ms: float | None) -> Similar | None:
+        """Return what the embedder says of `text`; None without one, or where it failed."""
+        if self.dense is None or not (stop and text.strip()):
+            return None
+        from .dense import compare_all  # only where there is an embedder
+
+        try:
+            return compare_all(self._compared_with(stop), text, Deadline(max_ms))
+        except (EmbedderError, StoreError, CannotDecide) as error:
+            self._skipped(f"{error}; words alone were searched")
+            return None
+
+    def _compared_with(self, stop: int) -> list[tuple[int, Dense, int]]:
+        """Return where sessions begin, their vectors, and how many of their messages count."""
+        return [] if self.dense is None else [(0, self.dense, stop)]
+
+    def _ranked(
+        self,
+        text: str,
+        index: Index,
+        stop: int,
+        eligible: Callable[[int], bool],
+        similar: Similar | None,
+    ) -> Ranking:
+        query = analysis.query(text, index.speakers(stop))
+        if similar is not None:
+            try:
+                return rank(query, index, stop, eligible, self._terms_at, similar)
+            except StoreError as error:
+                self._skipped(f"{error}; words alone were searched")
+        return rank(query, index, stop, eligible, self._terms_at)
+
+    def catch_up(self, stop: int) -> int:
+        """Bring everything up to date with the messages before `stop`; return the new vectors.
+
+        Raises:
+            EmbedderError: the embedder failed.
+            StoreError: something could not be read or written.
+        """
+        self.caught_up(stop).keep()
+        return 0 if self.dense is None else self.dense.catch_up(stop, None, Deadline())
+
+    def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
+        located = [self._located(place) for place in places]
+        messages = self._read(located)
+        return [_terms(messages.get(at)) for at in located]
 
     @property
     def problem(self) -> str | None:
@@ -112,6 +182,13 @@ class Archive:
                     session = index
                 yield analysis.document(index, message, session)
             said.append(message.timestamp)
+
+
+def _terms(message: Message | None) -> frozenset[str]:
+    """Return the terms of a message; of one that was forgotten since none."""
+    if message is None or is_tombstone(message):
+        return frozenset()
+    return frozenset(analysis.terms(analysis.searchable(message)))
 
 
 def _newest(said: deque[datetime | None]) -> datetime | None:

@@ -53,6 +53,7 @@ def choose(
     stop: int,
     room: int,
     eligible: Callable[[int], bool],
+    max_ms: float | None = None,
 ) -> Recalled:
     """Return what the archive has for a question.
 
@@ -64,10 +65,11 @@ def choose(
         stop: only messages before this place in the transcript are searched.
         room: how many tokens the quoting message may cost.
         eligible: whether a message may be recalled, by its place in the transcript.
+        max_ms: how long an embedder may take, in milliseconds; None for no limit.
     """
     if room <= 0:
         return NOTHING
-    ranking = archive.search(text, stop, eligible)
+    ranking = archive.search(text, stop, eligible, max_ms)
     if not ranking.found or ranking.match < recall.gate:
         return NOTHING
     if recall.gate:

@@ -10,14 +10,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import accumulate
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import StoreError
 from ..stores.base import Session, Store
-from . import analysis
 from .archive import ATTEMPTS, Archive
 from .index import Facts, GrowingIndex, Index, IndexChanged, InMemoryIndex
-from .ranking import Ranking, rank
+from .ranking import Ranking
+
+if TYPE_CHECKING:
+    from .dense import Dense
 
 MOST_TOGETHER = 100
 """No more sessions than this are searched with the asking one: the newest of the scope."""
@@ -35,7 +37,8 @@ class JoinedIndex(Index):
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
-        self.starts = [*accumulate((part.stop for part in parts), initial=0)]
+        self.stops = [part.stop for part in parts]
+        self.starts = [*accumulate(self.stops, initial=0)]
 
     def part_of(self, place: int) -> int:
         """Return the number of the part that a place lies in."""
@@ -110,35 +113,59 @@ class ScopedArchive(Archive):
         session_id: the asking session.
         index: its index.
         scope: what the sessions have in common.
+        dense_of: makes what compares meanings in a session; None without an embedder.
+        skipped: see `Archive`.
     """
 
-    def __init__(self, store: Store, session_id: str, index: GrowingIndex, scope: str) -> None:
-        super().__init__(store, session_id, index)
+    def __init__(
+        self,
+        store: Store,
+        session_id: str,
+        index: GrowingIndex,
+        scope: str,
+        dense_of: Callable[[str], Dense] | None = None,
+        skipped: Callable[[str], object] = str,
+    ) -> None:
+        own = None if dense_of is None else dense_of(session_id)
+        super().__init__(store, session_id, index, own, skipped)
         self._scope = scope
+        self._dense_of = dense_of
         self._others: dict[str, _Opened] = {}
         self._ids = [session_id]
         self._joined = JoinedIndex([Part(index, 0)])
 
-    def search(self, text: str, stop: int, eligible: Callable[[int], bool]) -> Ranking:
+    def search(
+        self,
+        text: str,
+        stop: int,
+        eligible: Callable[[int], bool],
+        max_ms: float | None = None,
+    ) -> Ranking:
         """See `Archive.search`; `stop` and `eligible` are about the asking session."""
         for _ in range(ATTEMPTS):
             with suppress(IndexChanged):
                 self._join(stop)
-                with self._joined.steady():
-                    return self._ranked(text, eligible)
+                joined, (*_, base, end) = self._joined, self._joined.starts
+
+                def may_be_found(place: int, base: int = base) -> bool:
+                    return place < base or eligible(place - base)
+
+                similar = self._compared(text, end, max_ms)
+                with joined.steady():
+                    return self._ranked(text, joined, end, may_be_found, similar)
         raise StoreError(
             f"other processes changed sessions of scope {self._scope!r} during {ATTEMPTS} attempts "
             "to search them; ask again"
         )
 
-    def _ranked(self, text: str, eligible: Callable[[int], bool]) -> Ranking:
-        joined, (*_, base, end) = self._joined, self._joined.starts
-
-        def may_be_found(place: int) -> bool:
-            return place < base or eligible(place - base)
-
-        query = analysis.query(text, joined.speakers(end))
-        return rank(query, joined, end, may_be_found)
+    def _compared_with(self, stop: int) -> list[tuple[int, Dense, int]]:
+        archives = [*(self._others[id_].archive for id_ in self._ids[:-1]), self]
+        parts = zip(self._joined.starts, archives, self._joined.stops, strict=False)
+        return [
+            (start, archive.dense, min(count, stop - start))
+            for start, archive, count in parts
+            if archive.dense is not None and start < stop
+        ]
 
     def _join(self, stop: int) -> None:
         """Bring all indexes up to date."""
@@ -161,14 +188,15 @@ class ScopedArchive(Archive):
         if known is not None and not isinstance(known.archive.index, InMemoryIndex):
             return known  # a store's own index looks after itself
         index = None if known is not None else self._store.index(head.id)
+        dense = None if self._dense_of is None else self._dense_of(head.id)
         if index is not None:
-            return _Opened(None, Archive(self._store, head.id, index))
+            return _Opened(None, Archive(self._store, head.id, index, dense))
         first = next(self._store.messages(head.id, 0, 1), None)
         state = first, self._store.last_event(head.id, "forgotten")
         count = head.version.messages
         if known is not None and known.state == state and known.archive.index.size <= count:
             return known
-        return _Opened(state, Archive(self._store, head.id, InMemoryIndex()))
+        return _Opened(state, Archive(self._store, head.id, InMemoryIndex(), dense))
 
     def _located(self, place: int) -> tuple[str, int]:
         number = self._joined.part_of(place)

@@ -20,6 +20,7 @@ from ..messages import Message, check_text
 
 if TYPE_CHECKING:
     from ..recall.index import GrowingIndex
+    from ..recall.vectors import Vectors
 
 
 class Version(NamedTuple):
@@ -185,6 +186,13 @@ class Store(ABC):
         """Return the store's own index of a session, for recall; None if it keeps none.
 
         Without one the memory builds an index of its own, from the whole transcript.
+        """
+        return None
+
+    def vectors(self, session_id: str) -> Vectors | None:  # noqa: ARG002
+        """Return the place for the vectors of a session's messages; None if it keeps none.
+
+        Without one the memory keeps them itself, and they are computed again when it is resumed.
         """
         return None
 

@@ -12,11 +12,14 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConflictError
 from ..messages import Message, Role
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
+
+if TYPE_CHECKING:
+    from ..recall.vectors import Vectors
 
 _SEGMENT = 256  # messages that are packed at once
 _RECENT = 1_024  # messages kept as objects, before some are packed
@@ -130,6 +133,7 @@ class _Log:
         self.scope: str | None = None
         self.head = _Head(Version(0, 0), {})
         self.messages = PackedLog()
+        self.vectors: Vectors | None = None
         self.events: list[Event] = []
 
     def append(self, messages: Sequence[Counted], events: Sequence[Event]) -> None:
@@ -149,7 +153,9 @@ class _Log:
     ) -> _Log:
         """Return a log with others in the place of messages and events; this one stays as it is."""
         other, (version, _) = _Log(self.settings), self.head
-        other.scope = self.scope
+        other.scope, other.vectors = self.scope, self.vectors
+        if other.vectors is not None:
+            other.vectors.forget(messages)
         other.messages = self.messages.replaced(version.messages, messages)
         kept = enumerate(self.events[: version.events])
         other.events = [*(events.get(i, event) for i, event in kept), *appended]
@@ -254,6 +260,17 @@ class InMemoryStore(Store):
             if log.scope == scope and len(found) < limit:
                 found.append(Session(id_, log.settings, log.head.version))
         return found[::-1]
+
+    def vectors(self, session_id: str) -> Vectors | None:
+        """See `Store.vectors`."""
+        from ..recall.vectors import InMemoryVectors  # only where there is an embedder
+
+        log = self._sessions.get(session_id)
+        if log is None:
+            return None
+        if log.vectors is None:
+            log.vectors = InMemoryVectors()
+        return log.vectors
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`."""

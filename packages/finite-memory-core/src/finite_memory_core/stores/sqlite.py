@@ -24,6 +24,7 @@ from .sqlite_file import SQLiteFile, readable
 
 if TYPE_CHECKING:
     from ..recall.index import GrowingIndex
+    from ..recall.vectors import Vectors
 
 _SHIFT = 32  # bits of a place that hold the index
 _PAGE_BYTES = 1 << 18  # how much text is read at once
@@ -151,7 +152,7 @@ class SQLiteStore(Store):
         appended: Sequence[Event],
     ) -> bool:
         """See `Store.erase`. What stood there is overwritten, in the file and in its log."""
-        from .sqlite_index import drop
+        from . import sqlite_index, sqlite_vectors
 
         bodies = {i: (tokens, _encode(m.to_dict())) for i, (m, tokens) in messages.items()}
         grown = Version(version.messages, version.events + len(appended))
@@ -169,7 +170,8 @@ class SQLiteStore(Store):
                 "UPDATE session SET events = ?, checksum = ? WHERE key = ?",
                 (grown.events, _checksum(session_id, head.session.settings, *grown), head.key),
             )
-            drop(db, head.key)
+            sqlite_index.drop(db, head.key)
+            sqlite_vectors.forget(db, head.key, messages)
         return self._file.fold_log()
 
     def _replace(
@@ -273,18 +275,25 @@ class SQLiteStore(Store):
 
         return SQLiteIndex(self._file, session_id)
 
+    def vectors(self, session_id: str) -> Vectors:
+        """See `Store.vectors`. They are kept in the file."""
+        from .sqlite_vectors import SQLiteVectors  # only where there is an embedder
+
+        return SQLiteVectors(self._file, session_id)
+
     def delete(self, session_id: str) -> None:
         """See `Store.delete`. What was said is overwritten, in the file and in its log."""
-        from .sqlite_index import remove
+        from . import sqlite_index, sqlite_vectors
 
         with self._file.transaction() as db:
             head = self._head(session_id)
             if head is None:
                 return
+            sqlite_vectors.remove(db, head.key)
             places = head.place(0), head.place(1 << _SHIFT)
             for table in ("message", "event"):
                 db.execute(f"DELETE FROM {table} WHERE place >= ? AND place < ?", places)
-            remove(db, head.key)
+            sqlite_index.remove(db, head.key)
             db.execute("DELETE FROM scope WHERE session = ?", (head.key,))
             db.execute("DELETE FROM session WHERE key = ?", (head.key,))
         self._file.fold_log()

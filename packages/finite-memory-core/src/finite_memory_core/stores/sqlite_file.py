@@ -94,6 +94,22 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (session, number)
         ) WITHOUT ROWID
         """,
+        # Derived from them by an embedder: see `sqlite_vectors`.
+        """
+        CREATE TABLE embedded (
+            session INTEGER PRIMARY KEY,
+            embedder TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE vector (
+            place INTEGER PRIMARY KEY,
+            packed BLOB NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
         # Which sessions are searched together.
         "CREATE TABLE scope (session INTEGER PRIMARY KEY, name TEXT NOT NULL)",
         "CREATE INDEX scope_by_name ON scope (name)",

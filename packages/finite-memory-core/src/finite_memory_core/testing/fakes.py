@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from binascii import crc32
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -187,6 +188,42 @@ class FailingStore(Store):
     def close(self) -> None:
         """See `Store.close`."""
         self._store.close()
+
+
+class WordEmbedder:
+    """Knows texts by their words, each word a dimension; no model, and always the same.
+
+    Args:
+        alike: words that mean the same as others: ``{"sibling": "sister"}``.
+        dimension: of its vectors; words share one where there are more of them.
+        name: what it is called where its vectors are stored.
+
+    Attributes:
+        batches: the texts that it was given, batch by batch.
+    """
+
+    def __init__(
+        self,
+        alike: Mapping[str, str] | None = None,
+        *,
+        dimension: int = 512,
+        name: str = "words",
+    ) -> None:
+        self._alike = dict(alike or {})
+        self._dimension = dimension
+        self.name = name
+        self.batches: list[list[str]] = []
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See `Embedder.embed`."""
+        self.batches.append([*texts])
+        return [self._vector(text) for text in texts]
+
+    def _vector(self, text: str) -> list[float]:
+        vector = [0.0] * self._dimension
+        for word in re.findall(r"\w+", text.lower()):
+            vector[crc32(self._alike.get(word, word).encode()) % self._dimension] += 1.0
+        return vector
 
 
 class TickingClock:
