@@ -227,6 +227,21 @@ def test_the_question_before_stands_in_for_one_that_is_forgotten() -> None:
     assert memory.context().question is None
 
 
+def test_a_question_that_no_longer_fits_is_told_of() -> None:
+    """Where pinned blocks took its room, the context has none, and the stats say so."""
+    memory = Memory(400, counter=quarter_bytes)
+    memory.append(Message.user("The first question. " + "word " * 150))
+    pinned = [Message.assistant(f"{i} {'word ' * 40}", pinned=True) for i in range(5)]
+    memory.append(pinned[0], Message.user("The last."), *pinned[1:])
+    memory.forget(2)
+    context = memory.context()
+    assert context.question is None
+    assert context.token_count <= 400
+    assert {"question": 1} == dict(memory.stats.fallbacks)
+    memory.append(Message.user("Another."))
+    assert "Another." == memory.context().messages[-1].text
+
+
 def test_what_was_forgotten_cannot_be_pinned() -> None:
     """A tombstone is no message that a context could hold."""
     memory = Memory(10_000)
