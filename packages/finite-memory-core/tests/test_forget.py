@@ -93,8 +93,9 @@ def test_what_is_forgotten_is_nowhere(kind: type[Store], path: Path) -> None:
 def test_a_file_keeps_no_byte_of_it(path: Path) -> None:
     """Neither the database nor its log has a word of it, once `forget` has returned."""
     with SQLiteStore(path) as store:
-        memory = told(store=store)
-        assert any(word in files(path) for word in WORDS)
+        memory = told(100, store=store)
+        for word in WORDS:  # some of them in the index
+            assert word in files(path)
         memory.forget(Message.user(SECRET, name="Eve"))
         for word in WORDS:
             assert word not in files(path)
@@ -225,6 +226,21 @@ def test_the_question_before_stands_in_for_one_that_is_forgotten() -> None:
     assert "The first question." in [m.text for m in context.messages]
     memory.forget(0)
     assert memory.context().question is None
+
+
+def test_a_question_that_no_longer_fits_is_told_of() -> None:
+    """Where pinned blocks took its room, the context has none, and the stats say so."""
+    memory = Memory(400, counter=quarter_bytes)
+    memory.append(Message.user("The first question. " + "word " * 150))
+    pinned = [Message.assistant(f"{i} {'word ' * 40}", pinned=True) for i in range(5)]
+    memory.append(pinned[0], Message.user("The last."), *pinned[1:])
+    memory.forget(2)
+    context = memory.context()
+    assert context.question is None
+    assert context.token_count <= 400
+    assert {"question": 1} == dict(memory.stats.fallbacks)
+    memory.append(Message.user("Another."))
+    assert "Another." == memory.context().messages[-1].text
 
 
 def test_what_was_forgotten_cannot_be_pinned() -> None:

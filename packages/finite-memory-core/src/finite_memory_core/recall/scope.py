@@ -185,7 +185,7 @@ class ScopedArchive(Archive):
 
     def _opened(self, head: Session, known: _Opened | None) -> _Opened:
         """Return the archive of another session: the one known, where it still holds."""
-        if known is not None and not isinstance(known.archive.index, InMemoryIndex):
+        if known is not None and not isinstance(known.archive.source, InMemoryIndex):
             return known  # a store's own index looks after itself
         index = None if known is not None else self._store.index(head.id)
         dense = None if self._dense_of is None else self._dense_of(head.id)
@@ -194,7 +194,7 @@ class ScopedArchive(Archive):
         first = next(self._store.messages(head.id, 0, 1), None)
         state = first, self._store.last_event(head.id, "forgotten")
         count = head.version.messages
-        if known is not None and known.state == state and known.archive.index.size <= count:
+        if known is not None and known.state == state and known.archive.source.size <= count:
             return known
         return _Opened(state, Archive(self._store, head.id, InMemoryIndex(), dense))
 
