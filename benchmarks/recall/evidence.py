@@ -12,11 +12,11 @@ from typing import Any
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall, analysis, ranking
 
+from ..embedders import MINILM
 from ..peers import Peer, all_peers
 from ..policies.locomo import CATEGORIES, Conversation
 from ..policies.replaying import changed, interval, mean, quarter
 from ..tables import Table
-from .minilm import MINILM, missing
 from .subjects import (
     Entry,
     Everything,
@@ -52,7 +52,7 @@ def subjects(peers: bool) -> list[Entry | Peer]:
     found: list[Entry | Peer] = [ours(policy) for policy in POLICIES]
     found += [ours(p, Recall(share=s)) for p in ("sliding", "hybrid") for s in SHARES]
     found.append(Entry("plain BM25, stemmed", PlainBM25))
-    if not missing():
+    if not MINILM.missing():
         found += [ours("hybrid", Recall(share=s, embedder=MINILM)) for s in SHARES]
         found += [
             Entry("MiniLM alone", PlainMiniLM),
@@ -195,7 +195,7 @@ def parts_tables(conversations: Sequence[Conversation]) -> list[Table]:
     base = _at_budgets(conversations)
     rows = [["all", *(f"{100 * mean(values):.1f}" for values in base), ""]]
     dense = replace(BEST, embedder=MINILM)
-    likeness = None if missing() else _at_budgets(conversations, dense)
+    likeness = None if MINILM.missing() else _at_budgets(conversations, dense)
     if likeness:
         rows.append(
             ["with MiniLM", *_changes(likeness, base), _ahead(conversations, likeness, base)]
