@@ -143,7 +143,8 @@ class Dense:
         """
         self.catch_up(stop, MOST_MISSING, deadline)
         deadline.check()
-        (vector,) = self._embed([text[:MOST_CHARACTERS]])
+        asked_text = text.strip()[:MOST_CHARACTERS].encode("utf-8", "replace").decode()
+        (vector,) = self._embed([asked_text])
         asked = pack(vector)
         deadline.check()
         return Comparison(asked, self._nearest(asked, stop), stop, self._vectors)
@@ -178,7 +179,8 @@ class Dense:
             return 0
         if self._centre is None:
             rows = [codes_of(p) for p in self._vectors.run(0, MOST_COMPARED) if p]
-            self._centre = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+            sums = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+            self._centre = sums or [0.0] * self._dimension
         return int(bytes(map(gt, codes_of(packed), self._centre)).translate(_BITS), 2)
 
 
