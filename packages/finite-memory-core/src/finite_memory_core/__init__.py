@@ -16,7 +16,12 @@ if TYPE_CHECKING:
         available_backends as available_backends,
         load_backend as load_backend,
     )
-    from .backends.base import Backend as Backend, Delta as Delta, Usage as Usage
+    from .backends.base import (
+        Backend as Backend,
+        Delta as Delta,
+        Prices as Prices,
+        Usage as Usage,
+    )
     from .blocks import Block as Block
     from .chat import Chat as Chat, Reply as Reply
     from .context import Context as Context
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
         BusyError as BusyError,
         ConfigError as ConfigError,
         ConflictError as ConflictError,
+        ContextOverflowError as ContextOverflowError,
         CorruptError as CorruptError,
         CounterError as CounterError,
         EmbedderError as EmbedderError,
@@ -46,12 +52,14 @@ if TYPE_CHECKING:
     )
     from .events import (
         Appended as Appended,
+        CacheCollapsed as CacheCollapsed,
         Clipped as Clipped,
         ContextBuilt as ContextBuilt,
         Evicted as Evicted,
         FellBack as FellBack,
         MemoryEvent as MemoryEvent,
         Observer as Observer,
+        Overflowed as Overflowed,
         Recalled as Recalled,
         Summarized as Summarized,
         TurnEnded as TurnEnded,
@@ -76,6 +84,7 @@ if TYPE_CHECKING:
         View as View,
     )
     from .recall import Hit as Hit, Recall as Recall
+    from .spending import Spent as Spent
     from .stats import MemoryStats as MemoryStats
     from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
     from .stores.base import Store as Store
@@ -91,6 +100,7 @@ _HOME = {
     "load_backend": "backends",
     "Backend": "backends.base",
     "Delta": "backends.base",
+    "Prices": "backends.base",
     "Usage": "backends.base",
     "Block": "blocks",
     "Chat": "chat",
@@ -106,6 +116,7 @@ _HOME = {
     "BusyError": "errors",
     "ConfigError": "errors",
     "ConflictError": "errors",
+    "ContextOverflowError": "errors",
     "CorruptError": "errors",
     "CounterError": "errors",
     "EmbedderError": "errors",
@@ -118,12 +129,14 @@ _HOME = {
     "ToolCallError": "errors",
     "VersionError": "errors",
     "Appended": "events",
+    "CacheCollapsed": "events",
     "Clipped": "events",
     "ContextBuilt": "events",
     "Evicted": "events",
     "FellBack": "events",
     "MemoryEvent": "events",
     "Observer": "events",
+    "Overflowed": "events",
     "Recalled": "events",
     "Summarized": "events",
     "TurnEnded": "events",
@@ -148,6 +161,7 @@ _HOME = {
     "View": "policies.base",
     "Hit": "recall",
     "Recall": "recall",
+    "Spent": "spending",
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
     "SQLiteStore": "stores",
@@ -166,6 +180,7 @@ __all__ = [
     "Block",
     "BudgetError",
     "BusyError",
+    "CacheCollapsed",
     "CallableBackend",
     "CannotDecide",
     "Chat",
@@ -174,6 +189,7 @@ __all__ = [
     "ConflictError",
     "Context",
     "ContextBuilt",
+    "ContextOverflowError",
     "CorruptError",
     "CounterError",
     "Deadline",
@@ -199,8 +215,10 @@ __all__ = [
     "MessageError",
     "MissingExtraError",
     "Observer",
+    "Overflowed",
     "Policy",
     "PolicyError",
+    "Prices",
     "ReaderBackend",
     "Recall",
     "Recalled",
@@ -210,6 +228,7 @@ __all__ = [
     "SQLiteStore",
     "Semantic",
     "SlidingWindow",
+    "Spent",
     "Store",
     "StoreError",
     "Summarized",

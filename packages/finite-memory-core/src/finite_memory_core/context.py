@@ -14,6 +14,7 @@ class Context:
     """A bounded view of a conversation, ready for a backend. Immutable.
 
     Attributes:
+        session_id: the session that it belongs to; a backend may keep computed state under it.
         messages: what the model sees, in order.
         token_count: what it costs, everything counted (tool schemas too), corrected by reported
             usage; with `reserve` at most `budget`.
@@ -22,6 +23,9 @@ class Context:
         counted_tokens: `token_count` before correction, which is what usage is compared with.
         budget: the most tokens that it may hold, the reply's `reserve` among them.
         reserve: tokens kept free for the reply.
+        erasures: how often something of this session was truly forgotten. When it has grown,
+            whoever holds computed state of an earlier context (a KV cache) must drop all of it
+            from the first message that differs: an eviction may leave traces, a deletion not.
         recalled: what was brought back from the archive, the best first; it stands as one quoting
             message before the last user message.
         tools: the tool schemas that are counted in it.
@@ -33,11 +37,13 @@ class Context:
         "_eviction",
         "budget",
         "counted_tokens",
+        "erasures",
         "messages",
         "query",
         "question",
         "recalled",
         "reserve",
+        "session_id",
         "stable_messages",
         "stable_tokens",
         "token_count",
@@ -48,6 +54,7 @@ class Context:
         self,
         messages: tuple[Message, ...],
         *,
+        session_id: str,
         token_count: int,
         counted_tokens: int,
         stable_tokens: int,
@@ -59,7 +66,9 @@ class Context:
         question: Message | None,
         recalled: tuple[Hit, ...],
         eviction: Eviction | None,
+        erasures: int = 0,
     ) -> None:
+        self.session_id = session_id
         self.messages = messages
         self.token_count = token_count
         self.counted_tokens = counted_tokens
@@ -71,6 +80,7 @@ class Context:
         self.query = query
         self.question = question
         self.recalled = recalled
+        self.erasures = erasures
         self._eviction = eviction
 
     def __len__(self) -> int:
@@ -104,6 +114,7 @@ class Context:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values, for logs and ``--json``."""
         return {
+            "session_id": self.session_id,
             "messages": [message.to_dict() for message in self.messages],
             "tools": [thaw(tool) for tool in self.tools],
             "token_count": self.token_count,

@@ -15,6 +15,7 @@
     │   ├── CorruptError     stored bytes that are not what was written
     │   └── VersionError     a file written by a newer release
     ├── BackendError         a backend that failed or returned rubbish
+    │   ├── ContextOverflowError  a context that is too long for the model
     │   └── Interrupted      a reply that ended early; carries the partial text
     ├── BusyError            a second turn on a chat whose first is still under way
     └── MissingExtraError    an optional dependency is not installed (also an ImportError)
@@ -92,6 +93,25 @@ class VersionError(StoreError):
 
 class BackendError(FiniteMemoryError):
     """A backend failed, or returned something that is no reply."""
+
+
+class ContextOverflowError(BackendError):
+    """A context is too long for the model, whatever was counted here.
+
+    Raised by a backend before the first piece of a reply. A `Chat` then learns from the numbers,
+    evicts and asks again.
+
+    Attributes:
+        limit: the most tokens that the model takes; None where the provider does not say.
+        actual: the tokens that it was sent, by its own count; None likewise.
+    """
+
+    def __init__(
+        self, message: str, *, limit: int | None = None, actual: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.actual = actual
 
 
 class Interrupted(BackendError):

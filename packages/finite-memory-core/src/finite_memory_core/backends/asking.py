@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
+from math import inf
 
 from ..context import Context
 from ..errors import BackendError, MessageError
@@ -109,5 +110,11 @@ def _is_usage(usage: object) -> bool:
         return True
     if not isinstance(usage, Usage):
         return False
-    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens or 0)
-    return all(type(count) is int and count >= 0 for count in counts)
+    parts = (usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
+    counts = (usage.input_tokens, usage.output_tokens, *(part or 0 for part in parts))
+    cost = 0.0 if usage.cost is None else usage.cost
+    return all(type(n) is int and n >= 0 for n in counts) and _is_cost(cost)
+
+
+def _is_cost(cost: object) -> bool:
+    return isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < inf
