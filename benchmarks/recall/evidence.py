@@ -12,11 +12,11 @@ from typing import Any
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall, analysis, ranking
 
+from ..embedders import MINILM
 from ..peers import Peer, all_peers
 from ..policies.locomo import CATEGORIES, Conversation
 from ..policies.replaying import changed, interval, mean, quarter
 from ..tables import Table
-from .minilm import MINILM, missing
 from .subjects import (
     Entry,
     Everything,
@@ -33,6 +33,8 @@ from .subjects import (
 BUDGETS = (1_024, 2_048, 4_096, 8_192)
 SHARES = (0.25, 0.5, 0.75)
 BEST = Recall(share=0.75)
+PARTS_AT = (1_024, 4_096)
+"""Budgets at which parts are taken away."""
 _TITLES = {"langchain": "langchain-core `trim_messages`", "rollmem": "rollmem"}
 
 Change = tuple[ModuleType, str, Any]
@@ -52,7 +54,7 @@ def subjects(peers: bool) -> list[Entry | Peer]:
     found: list[Entry | Peer] = [ours(policy) for policy in POLICIES]
     found += [ours(p, Recall(share=s)) for p in ("sliding", "hybrid") for s in SHARES]
     found.append(Entry("plain BM25, stemmed", PlainBM25))
-    if not missing():
+    if not MINILM.missing():
         found += [ours("hybrid", Recall(share=s, embedder=MINILM)) for s in SHARES]
         found += [
             Entry("MiniLM alone", PlainMiniLM),
@@ -195,7 +197,7 @@ def parts_tables(conversations: Sequence[Conversation]) -> list[Table]:
     base = _at_budgets(conversations)
     rows = [["all", *(f"{100 * mean(values):.1f}" for values in base), ""]]
     dense = replace(BEST, embedder=MINILM)
-    likeness = None if missing() else _at_budgets(conversations, dense)
+    likeness = None if MINILM.missing() else _at_budgets(conversations, dense)
     if likeness:
         rows.append(
             ["with MiniLM", *_changes(likeness, base), _ahead(conversations, likeness, base)]
@@ -212,11 +214,11 @@ def parts_tables(conversations: Sequence[Conversation]) -> list[Table]:
         ladder.append([name, *(f"{100 * mean(values):.1f}" for values in found)])
     if likeness:
         ladder.append(["and MiniLM", *(f"{100 * mean(values):.1f}" for values in likeness)])
-    head = ["", *(f"{budget:,} tokens" for budget in BUDGETS)]
+    head = ["", *(f"{budget:,} tokens" for budget in PARTS_AT)]
     note = (
         f"`hybrid` with `Recall(share={BEST.share})`. Differences in points with their 95 % "
         "interval, paired by question, in bold where it excludes 0; last, in how many of the "
-        "conversations the part helps, over all four budgets together. *With MiniLM*: what an "
+        "conversations the part helps, over both budgets together. *With MiniLM*: what an "
         "embedder adds. The weights were chosen on "
         "these conversations, by effects that are broad over them; no question was looked at by "
         "itself."
@@ -234,7 +236,7 @@ def parts_tables(conversations: Sequence[Conversation]) -> list[Table]:
 
 def _at_budgets(conversations: Sequence[Conversation], recall: Recall = BEST) -> list[list[float]]:
     entry = ours("hybrid", recall)
-    return [Measured(entry, conversations, budget).shares for budget in BUDGETS]
+    return [Measured(entry, conversations, budget).shares for budget in PARTS_AT]
 
 
 def _changes(found: Sequence[Sequence[float]], base: Sequence[Sequence[float]]) -> list[str]:

@@ -9,8 +9,8 @@
 
 The weights of the ranking were chosen on the five conversations that this measures. Evidence ids
 that are malformed are split and repaired, those that name no turn are dropped, and questions
-without any left too. Some ten minutes; with an embedder (`minilm` says what to install) some ten
-more, for its vectors.
+without any left too. Some ten minutes, and some ten more for the vectors of MiniLM, if it is there:
+see `benchmarks/embedders.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.embedders import MINILM  # noqa: E402
 from benchmarks.machine import describe  # noqa: E402
 from benchmarks.policies.locomo import Conversation, load  # noqa: E402
-from benchmarks.recall import costs, evidence, minilm, postings, speed  # noqa: E402
+from benchmarks.recall import costs, evidence, postings, speed  # noqa: E402
 from benchmarks.recall.picture import draw  # noqa: E402
 from benchmarks.tables import Table, write_between  # noqa: E402
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action=argparse.BooleanOptionalAction, default=True)
     asked = parser.parse_args(arguments)
     conversations = load(asked.folder) if asked.folder.is_dir() else []
-    if why := minilm.missing():
+    if why := MINILM.missing():
         print(f"without an embedder: {why}")
     for name in asked.only or PARTS:
         if name != "speed" and not conversations:

@@ -17,11 +17,11 @@ from finite_memory_core import Memory, Message
 from finite_memory_core.recall import Recall
 from finite_memory_core.recall.analysis import terms
 
+from ..embedders import MINILM
 from ..peers import Peer
 from ..peers.remote import Remote, worker
 from ..policies.locomo import Conversation, Question
 from ..policies.replaying import quarter
-from .minilm import MINILM
 
 Texts = Sequence[str]
 """The texts of a context's messages, in order."""

@@ -524,3 +524,19 @@ def test_neighbours_are_alike_too() -> None:
     memory.append(*said)
     parts = {hit.index: hit.parts for hit in memory.search("physician", 60)}
     assert parts[20]["similar"] > parts[21]["similar"] > parts[19]["similar"] > 0
+
+
+def test_a_conversation_may_begin_in_silence() -> None:
+    """Without a vector among the first hundreds there is no average to compare with."""
+    said = [Message.user(" ")] * 300 + chat(20)
+    found = Dense(Source(words()), InMemoryVectors(), lambda start, stop: iter(said[start:stop]))
+    best = found.compare(QUESTION, len(said), base.Deadline()).best([])
+    assert "Turin" in said[max(best, key=best.__getitem__)].text
+
+
+def test_a_question_need_not_be_valid_text() -> None:
+    """Lone surrogates, which models and services refuse, are replaced."""
+    embedder = words()
+    memory = remembering(lambda texts: embedder.embed([text.encode().decode() for text in texts]))
+    assert "Turin" in recalled_text(memory, f"\ud800 {QUESTION}")
+    assert {} == memory.stats.fallbacks

@@ -128,9 +128,7 @@ class Archive:
         return 0 if self.dense is None else self.dense.catch_up(stop, None, Deadline())
 
     def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
-        located = [self._located(place) for place in places]
-        messages = self._read(located)
-        return [_terms(messages.get(at)) for at in located]
+        return [_terms(message) for message in self.read(places)]
 
     @property
     def problem(self) -> str | None:

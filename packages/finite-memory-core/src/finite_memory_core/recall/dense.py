@@ -91,7 +91,7 @@ class Source:
 
     def question(self, text: str) -> bytes:
         """Return the packed vector of a question."""
-        text = text[:MOST_CHARACTERS]
+        text = text.strip()[:MOST_CHARACTERS].encode("utf-8", "replace").decode()
         if self._asked[0] != text or not self._asked[1]:
             (vector,) = self.embed([text])
             self._asked = text, pack(vector)
@@ -221,7 +221,8 @@ class Dense:
             return 0
         if self._centre is None:
             rows = [codes_of(p) for p in self.vectors.run(0, MOST_COMPARED) if p]
-            self._centre = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+            sums = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+            self._centre = sums or [0.0] * self._source.dimension
         return int(bytes(map(gt, codes_of(packed), self._centre)).translate(_BITS), 2)
 
 
