@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -19,13 +19,30 @@ from .blocks import Block
 from .clip import clip
 from .counting import Calibration
 from .errors import BudgetError, CounterError, MessageError, ToolCallError
-from .events import Clipped, Evicted, FellBack, MemoryEvent, Summarized, Unanswered
+from .events import (
+    Clipped,
+    Evicted,
+    FactsDropped,
+    FellBack,
+    MemoryEvent,
+    Summarized,
+    Unanswered,
+)
 from .eviction import Decision, Eviction, plan
 from .messages import Message, Role, freeze, thaw
 from .policies.base import Policy
 from .stats import Totals
 from .stores.base import Counted, Event
-from .summary import Summarizer, fold_summary, summary_message
+from .summary import (
+    Offer,
+    Running,
+    Summarizer,
+    Vetted,
+    Waiting,
+    ask,
+    carry,
+    summary_message,
+)
 from .window import BRIDGE, OpenRound, Window
 
 RESULT_RESERVE = 64
@@ -68,7 +85,7 @@ class Mark(NamedTuple):
     tools: tuple[Mapping[str, Any], ...]
     tools_tokens: int
     last: Eviction | None
-    summary: str
+    running: Running
     staged: int
     events: int
     notices: int
@@ -84,7 +101,7 @@ class Fold:
         count: how many messages the transcript has.
         tokens_seen: what they cost, all together.
         totals: see `Totals`.
-        summary: the running summary's text, "" before there is one.
+        running: the running summary, and its ledger.
         last: the last eviction, None before there was one.
         staged: messages since the last commit.
         events: what a resume must know, since the last commit.
@@ -114,7 +131,7 @@ class Fold:
         self.totals = Totals()
         self.tools: tuple[Mapping[str, Any], ...] = ()
         self.tools_tokens = 0
-        self.summary = ""
+        self.running = Running()
         self.last: Eviction | None = None
         self.staged: list[Counted] = []
         self.events: list[Event] = []
@@ -173,7 +190,7 @@ class Fold:
             self.tools,
             self.tools_tokens,
             self.last,
-            self.summary,
+            self.running,
             len(self.staged),
             len(self.events),
             len(self.notices),
@@ -184,7 +201,7 @@ class Fold:
         self.window = mark.window
         self.window.cut(mark.window_mark)
         self.count, self.tokens_seen = mark.messages, mark.tokens_seen
-        self.totals, self.last, self.summary = mark.totals, mark.last, mark.summary
+        self.totals, self.last, self.running = mark.totals, mark.last, mark.running
         self.calibration, self.clips = mark.calibration, mark.clips
         del self.staged[mark.staged :]
         del self.events[mark.events :]
@@ -413,24 +430,103 @@ class Fold:
             return int(self.limits.summary_share * self.limit)
         return self.window.summary.tokens if self.window.summary is not None else 0
 
+    @property
+    def in_background(self) -> bool:
+        """Whether the summarizer is only asked when nobody waits."""
+        return bool(getattr(self.summarizer, "background", False))
+
     def _summarize(self, left: Sequence[Block]) -> None:
+        """Fold `left` into the summary, now or later, and what must not be lost into its ledger."""
         if self.summarizer is None or not left:
             return
+        running = self.running
+        if self.in_background:
+            offer = running.offer
+            text, folded = (running.text, ()) if offer is None else self._folded(offer)
+            waiting = (*running.waiting[len(folded) :], *map(_waiting, left))
+        else:
+            vetted = ask(self.summarizer, running, left, self._summary_room(), self.accountant)
+            if vetted.problem is not None:
+                self.fall_back("summarizer", vetted.problem)
+            if vetted.text is None:
+                text, folded, lost = running.text, (), len(left)
+            else:
+                text, folded, lost = vetted.text, tuple(map(_waiting, left)), 0
+            self.totals = self.totals.plus(unsummarized=lost + len(running.waiting))
+            waiting = ()
+        self._stand(text, folded, left)
+        self.running = replace(self.running, waiting=self._bounded(waiting), offer=None)
+
+    def _folded(self, offer: Offer) -> tuple[str, tuple[Waiting, ...]]:
+        return offer.text, self.running.waiting[: offer.blocks]
+
+    def _bounded(self, waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        """Return the newest of `waiting` that half a context holds: no request may grow for ever.
+
+        The others stay in the archive, in no summary.
+        """
+        room, start = self.limit // 2, len(waiting)
+        while start and waiting[start - 1].tokens <= room:
+            start -= 1
+            room -= waiting[start].tokens
+        self.totals = self.totals.plus(unsummarized=start)
+        return waiting[start:]
+
+    def _stand(self, text: str, folded: Sequence[Waiting], left: Sequence[Block]) -> None:
+        """Let `text`, which has `folded` in it, stand, with a ledger of the facts that it lacks."""
         room = self._summary_room()
-        folded = fold_summary(self.summarizer, self.summary, left, room, self.accountant)
-        if folded.problem is not None:
-            self.fall_back("summarizer", folded.problem)
-        if folded.text != self.summary:
-            self.summary = folded.text
+        carried = carry(self.running, text, left, room, self.accountant)
+        before, self.running = self.running, carried.running
+        if self.running.text != text:
+            self.fall_back("summarizer", f"the summary was cut: its room is {room} tokens now")
+        if carried.dropped:
+            dropped = tuple(fact.text for fact in carried.dropped)
+            self.totals = self.totals.plus(facts_dropped=len(dropped))
+            self.notices.append(FactsDropped(self.session_id, dropped))
+        if self.running.text != before.text:
             self.totals = self.totals.plus(summaries=1)
+            ledger = tuple(fact.text for fact in self.running.ledger)
+            tokens = sum(block.tokens for block in folded)
             self.notices.append(
-                Summarized(self.session_id, folded.text, len(left), sum(b.tokens for b in left))
+                Summarized(self.session_id, self.running.text, len(folded), tokens, ledger)
             )
 
+    def offer(self, vetted: Vetted, blocks: int) -> None:
+        """Take in what came of a summary of the first `blocks` of those that wait.
+
+        It stands from the next eviction on, when the prefix of the context changes anyway.
+        """
+        self.note("summary", json.dumps([*vetted, blocks], ensure_ascii=False))
+        self._take(vetted, blocks)
+
+    def _take(self, vetted: Vetted, blocks: int) -> None:
+        if vetted.problem is not None:
+            self.fall_back("summarizer", vetted.problem)
+        if vetted.text is not None:
+            self.running = replace(self.running, offer=Offer(vetted.text, blocks))
+
+    def swap(self) -> None:
+        """Let the summary on offer stand now, though that changes the prefix of the context.
+
+        Raises:
+            PolicyError: something has to leave for it, and the policy failed.
+        """
+        if self.running.offer is None:
+            return
+        text, folded = self._folded(self.running.offer)
+        self._stand(text, folded, ())
+        waiting = self.running.waiting[len(folded) :]
+        self.running = replace(self.running, waiting=waiting, offer=None)
+        self.window = self._rebuilt(self.window.blocks, self._open_tokens())
+        self._settle()
+        self._checkpoint_due = True
+        self._write_checkpoint_if_due()
+
     def _summary_block(self) -> Block | None:
-        if not self.summary:
+        shown = self.running.shown
+        if not shown:
             return None
-        message = summary_message(self.summary)
+        message = summary_message(shown)
         return Block(-1, (message,), self.accountant.message(message), pinned=True)
 
     # -- what is not a message ------------------------------------------------------------------
@@ -551,6 +647,8 @@ class Fold:
             self.learn(*body)
         elif event.kind == "tools":
             self.set_tools(freeze(body, "stored tools"))
+        elif event.kind == "summary":
+            self._take(Vetted(*body[:2]), body[2])
 
     # -- the dry run ----------------------------------------------------------------------------
 
@@ -590,6 +688,10 @@ class Fold:
 
 def _index(block: Block) -> int:
     return block.index
+
+
+def _waiting(block: Block) -> Waiting:
+    return Waiting(block.index, block.end, block.tokens)
 
 
 def _stray(call_id: str | None, opened: OpenRound | None) -> str:

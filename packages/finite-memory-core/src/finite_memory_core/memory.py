@@ -231,7 +231,12 @@ class Memory:
     @property
     def summary(self) -> str:
         """The running summary of what left; "" where there is none."""
-        return self._fold.summary
+        return self._fold.running.text
+
+    @property
+    def ledger(self) -> tuple[str, ...]:
+        """The facts of what left that the summary does not hold, word for word; oldest first."""
+        return tuple(fact.text for fact in self._fold.running.ledger)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -251,6 +256,7 @@ class Memory:
             contexts=self._contexts,
             context_tokens=self._context_tokens,
             stable_tokens=self._stable_tokens,
+            facts_held=len(fold.running.ledger),
             recalled=self._recalled,
             policy_ms=self._policy_ms,
             policy_ms_max=self._policy_ms_max,

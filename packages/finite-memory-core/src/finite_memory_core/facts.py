@@ -1,0 +1,424 @@
+"""Facts: what a sentence holds that must neither be lost nor be invented.
+
+A fact is a sentence, word for word, with a value in it (a number with its unit, a date, a time, a
+name, an identifier, a path, a URL), a negation or a decision. Whether a value stands in another
+text is asked of `Said`, in both directions: whether a summary still has what was said, and whether
+what it states was said at all. No model, no language guessed but German, whose nouns all look like
+names. Names are told by capitals, so scripts without them have none, katakana aside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import NamedTuple
+from unicodedata import decimal, normalize
+
+from .blocks import Block
+from .messages import Message
+from .policies.dates import CALENDAR_WORDS
+from .policies.information import asks, looks_like_name
+from .text.languages import latin_language
+from .text.sentences import sentences
+from .text.signals import decides, negates
+from .text.stopwords import STOP_WORDS
+from .text.words import words
+
+LONGEST = 240
+"""Characters of a fact; a longer sentence is kept in pieces."""
+
+NUMBER, NAME, DATE, CODE = "number", "name", "date", "code"
+_WEIGHTS = {NUMBER: 4.0, NAME: 4.0, DATE: 4.0, CODE: 6.0}
+_NEGATION, _DECISION = 2.0, 5.0
+_STRONG = frozenset({NUMBER, CODE})
+"""Kinds that make even a question a fact: "can you book a table for 4?" """
+
+_CODE = re.compile(
+    r"""
+    \b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s<>"'`]+               # a URL
+    | \b[\w.+-]+@[\w-]+(?:\.[\w-]+)+                      # an e-mail address
+    | (?<![\w/])(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@-]*)*     # a path
+    | \b[A-Za-z]:\\[^\s"'`]+
+    | `[^`\n]{1,80}`
+    | \b(?=[\w-]*\d)(?=[\w-]*[^\W\d])\w+(?:[-_.\#]\w+)*   # INV-20493, tulip-marble-92
+    | \b[^\W_]+(?:_[^\W_]+)+                              # snake_case
+    | \b[\w-]{2,}\.[a-z][a-z0-9]{1,4}\b(?!\.?\w)          # a file, a host
+    | (?<!\w)[@\#][\w-]+
+    """,
+    re.VERBOSE,
+)
+_WITH_UNIT = re.compile(r"(\d+(?:[.,]\d+)*)(?:-?[^\W\d_]{1,4}|(?:-[^\W\d_]+)+)\Z")  # 5km, 10-year-old
+_NUMBER = re.compile(r"\d+(?:[.,:/'’\u00a0\u202f-]\d+)*")
+_UNIT = re.compile(r"\s?([%°€$£¥]|[^\W\d_]+)")
+_THOUSANDS = re.compile(r"(?<=\d)[.,'’\u00a0\u202f](?=\d{3}(?!\d))")
+_LIST_NUMBER = re.compile(r"^[ \t]*\d{1,3}[.)](?=\s)", re.MULTILINE)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_ANY_WORD = re.compile(r"[^\W_]+")
+_DIGIT = re.compile(r"\d")
+_KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc]{3,}")
+_DATED = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
+_TIMED = re.compile(r"\d{1,4}(?:[:/-]\d{1,2}){1,2}|\d{1,2}\.\d{1,2}\.\d{2,4}")
+_ENDS = ".,;:!?)]}'\"`"
+_GREEK_OR_CYRILLIC = re.compile("[\u0370-\u052f]")
+_CAPITALISED_NOUN = re.compile(
+    r"(?:\b(?:de[rsmn]|die|das|eine?[nrms]?|[mdsk]eine?[nrms]?|ihre?[nrms]?|unse?re?[nrms]?|zu[mr]|"
+    r"[ai]m|i?ns|beim|vom|jede[nrms]?|diese[nrms]?|viele?n?|mehr|kein)|\b[a-zäöüß]+e[nrms]?)\s\Z"
+)
+_DOES = re.compile(
+    r"(?:['’]s\b|\s(?:is|was|has|had|will|lives|works|likes|loves|hates|wants|said|says|asked|told|"
+    r"owns|called|moved|prefers|plays|bought|went|got|met|vive|habite|abita|mora|wohnt|lebt|heißt|"
+    r"woont|tiene|hat)\b)"
+)
+_NO_NAMES = frozenset(
+    """
+    everything nothing something anything everyone everybody someone somebody nobody anyone one
+    another both each either neither other others today tomorrow yesterday tonight earlier later
+    here there now then user assistant system tool
+    """.split()  # noqa: SIM905
+)
+_NOUN_ENDINGS = ("ing", "ion", "ment", "ness", "ity", "ship")
+_NUMBER_WORDS = {
+    word: str(number)
+    for number, word in enumerate(
+        """
+        zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+        fifteen sixteen seventeen eighteen nineteen twenty
+        """.split()  # noqa: SIM905
+    )
+}
+
+
+class Value(NamedTuple):
+    """Something in a sentence that is right or wrong, to the letter.
+
+    Attributes:
+        kind: `NUMBER`, `NAME`, `DATE` (a day or month by its name) or `CODE` (an identifier, a
+            path, a URL, an address).
+        key: how it is compared.
+        unit: the word behind a small number, without which it says nothing; "" for none.
+    """
+
+    kind: str
+    key: str
+    unit: str = ""
+
+
+class Fact(NamedTuple):
+    """A sentence that must be kept.
+
+    Attributes:
+        index: the transcript index of the message that said it; -1 for a sentence of a summary.
+        text: who said it, and the sentence, word for word.
+    """
+
+    index: int
+    text: str
+
+    @property
+    def said(self) -> str:
+        """The sentence without its speaker."""
+        return self.text.partition(": ")[2] or self.text
+
+
+def facts_of(block: Block) -> Iterator[Fact]:
+    """Yield the facts of a block, in order."""
+    for position, message in enumerate(block.messages):
+        index = block.index + position
+        speaker = speaker_of(message)
+        for call in message.tool_calls:
+            text = f"called {call.name} {call.arguments}"
+            yield from (Fact(index, f"{speaker}: {piece}") for piece in _pieces(text))
+        for piece in _said_in(message.text):
+            yield Fact(index, f"{speaker}: {piece}")
+
+
+def facts_in(summary: str) -> Iterator[Fact]:
+    """Yield the facts of a summary, a sentence each."""
+    for line in summary.split("\n"):
+        yield from (Fact(-1, piece) for piece in _said_in(line))
+
+
+def speaker_of(message: Message) -> str:
+    """Return who said it, on one line."""
+    return " ".join((message.name or message.role.value).split())
+
+
+def weight(said: str) -> float:
+    """Return how much the facts of a sentence count when not all can be kept; 0.0 for none."""
+    terms = frozenset(words(said))
+    total = sum(_WEIGHTS[kind] for kind, _, _ in set(values(said)))
+    if negates(said, terms):
+        total += _NEGATION
+    return total + (_DECISION if decides(said, terms) else 0.0)
+
+
+def _said_in(text: str) -> Iterator[str]:
+    for start, end in sentences(text):
+        sentence = text[start:end]
+        asked = asks(sentence)
+        for piece in _pieces(sentence):
+            if asked:
+                if any(value.kind in _STRONG for value in values(piece)):
+                    yield piece
+            elif weight(piece):
+                yield piece
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    """Yield a sentence on one line, in pieces of at most `LONGEST` characters, between words."""
+    rest = " ".join(sentence.split())
+    while len(rest) > LONGEST:
+        half = LONGEST // 2
+        cut = max(rest.rfind(mark, half, LONGEST) + 1 for mark in (", ", "; ", "} ", ") "))
+        cut = cut or rest.rfind(" ", half, LONGEST) + 1 or LONGEST
+        yield rest[:cut].strip()
+        rest = rest[cut:].strip()
+    if rest:
+        yield rest
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+def values(text: str) -> list[Value]:
+    """Return the values of a text, in no particular order; numbers of list items are none."""
+    text = _plain(text)
+    found: list[Value] = []
+    if _DIGIT.search(text):
+        text = _LIST_NUMBER.sub(lambda m: " " * len(m.group()), text)
+    rest = _CODE.sub(lambda match: _take_code(match.group(), found), text)
+    if _DIGIT.search(rest):
+        found += [_number(rest, match) for match in _NUMBER.finditer(rest)]
+    found += [Value(NAME, name.casefold()) for name in _names(rest)]
+    found += [Value(NAME, match.group()) for match in _KATAKANA.finditer(rest)]
+    for word in _WORD.findall(rest.casefold()):
+        if word in CALENDAR_WORDS:
+            found.append(Value(DATE, word))
+    return found
+
+
+def _take_code(code: str, found: list[Value]) -> str:
+    """Add a code to `found` and return what stands in its place: white space of its length."""
+    tight = code.strip("`").rstrip(_ENDS)
+    counted = _WITH_UNIT.match(tight)
+    if counted is not None:
+        unit = tight[counted.end(1) :].strip("-").casefold()
+        found.append(Value(NUMBER, _canonical(counted[1]), unit if unit not in _ORDINALS else ""))
+    elif tight:
+        found.append(Value(CODE, tight.casefold()))
+    return " " * len(code)
+
+
+_ORDINALS = frozenset({"st", "nd", "rd", "th"})
+
+
+def _number(text: str, match: re.Match[str]) -> Value:
+    key = _canonical(match.group())
+    if len(key) > 2:
+        return Value(NUMBER, key)
+    unit = _UNIT.match(text, match.end())
+    return Value(NUMBER, key, unit[1].casefold() if unit else "")
+
+
+def _canonical(number: str) -> str:
+    """Return a number without separators of thousands and leading zeros."""
+    joined = _THOUSANDS.sub("", number) if not _DATED.fullmatch(number) else number
+    return ":".join(part.lstrip("0") or "0" for part in re.split(r"[:/-]", joined))
+
+
+def _plain(text: str) -> str:
+    """Return the text in compatibility form, with digits of every script as 0 to 9."""
+    if text.isascii():
+        return text
+    text = normalize("NFKC", text)
+    return re.sub(r"[^\D0-9]", lambda match: str(decimal(match.group())), text)
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yield the words that look like names."""
+    if text.isupper():
+        return
+    german: bool | None = None
+    for match in _WORD.finditer(text):
+        word, start = match.group(), match.start()
+        if not word[0].isupper() or word.casefold() in CALENDAR_WORDS:
+            continue
+        if not looks_like_name(text, start, word):
+            if _begins_as_name(text, match):
+                yield word
+            continue
+        if german is None:
+            german = latin_language(text, words(text)) == "de"
+        if not german or not _CAPITALISED_NOUN.search(text, max(0, start - 24), start):
+            yield word
+
+
+def _begins_as_name(text: str, match: re.Match[str]) -> bool:
+    """Whether a word that begins a sentence is who does what follows."""
+    word = match.group().casefold()
+    if word in STOP_WORDS or word in _NO_NAMES or word.endswith(_NOUN_ENDINGS):
+        return False
+    return _DOES.match(text, match.end()) is not None
+
+
+# -- what was said --------------------------------------------------------------------------------
+
+
+class Said:
+    """A text, to be asked whether values stand in it."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._source = "\n".join(texts)
+
+    @cached_property
+    def _flat(self) -> str:
+        """On one line."""
+        return " ".join(self._source.split())
+
+    @cached_property
+    def _text(self) -> str:
+        return _plain(self._source).casefold()
+
+    @cached_property
+    def _flat_text(self) -> str:
+        return " ".join(self._text.split())
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return frozenset(_ANY_WORD.findall(self._text)) | frozenset(words(self._source))
+
+    @cached_property
+    def _numbers(self) -> frozenset[str]:
+        found = {value.key for value in values(self._source) if value.kind == NUMBER}
+        found.update(map(_canonical, _NUMBER.findall(self._text)))
+        found.update(n for word, n in _NUMBER_WORDS.items() if word in self._words)
+        return frozenset(found).union(*(n.split(":") for n in found))
+
+    @cached_property
+    def _parts(self) -> frozenset[str]:
+        """What dates and times are made of."""
+        return frozenset(digits.lstrip("0") or "0" for digits in re.findall(r"\d+", self._text))
+
+    @cached_property
+    def _dated(self) -> bool:
+        return _DATED.search(self._text) is not None
+
+    @cached_property
+    def _inflects(self) -> bool:
+        """Whether names take other endings in other cases."""
+        if _GREEK_OR_CYRILLIC.search(self._text):
+            return True
+        return latin_language(self._text, self._words) in ("", "fi", "tr")
+
+    @cached_property
+    def _sentences(self) -> list[tuple[bool, bool, frozenset[str]]]:
+        spans = (found for line in self._text.split("\n") for found in _sentences_of(line))
+        return [(negates(s, terms), decides(s, terms), terms) for s, terms in spans]
+
+    def quotes(self, line: str) -> bool:
+        """Whether a line stands here word for word, perhaps behind its speaker."""
+        line = " ".join(line.split())
+        if line in self._flat:
+            return True
+        speaker, _, said = line.partition(": ")
+        return bool(said) and said in self._flat and speaker in self._flat
+
+    def keeps(self, fact: Fact) -> bool:
+        """Whether the fact stands here: the sentence itself, or all that it says."""
+        said = _plain(fact.said).casefold()
+        if said in self._text:
+            return True
+        found = values(fact.said)
+        if not all(self.has(value) and self._has_unit(value) for value in found):
+            return False
+        terms = frozenset(words(fact.said))
+        negated, decided = negates(fact.said, terms), decides(fact.said, terms)
+        if not found or negated or decided:
+            return self._says(terms - STOP_WORDS, negated, decided)
+        return True
+
+    def _says(self, terms: frozenset[str], negated: bool, decided: bool) -> bool:
+        """Whether one sentence has half of `terms`, and negates or decides as they do."""
+        return any(
+            (is_negated or not negated)
+            and (is_decided or not decided)
+            and 2 * len(terms & held) >= max(1, len(terms))
+            for is_negated, is_decided, held in self._sentences
+        )
+
+    def has(self, value: Value) -> bool:
+        """Whether the value stands here, perhaps written in another way."""
+        if value.kind == NUMBER:
+            return self._has_number(value.key)
+        if value.kind == CODE:
+            return self._has_code(value.key)
+        if value.kind == DATE:
+            return value.key in self._words
+        return self._has_name(value.key)
+
+    def allows(self, value: Value) -> bool:
+        """Whether a summary of this may state the value. Dates may be named where any is given."""
+        if value.kind == DATE:
+            return self._dated or self.has(value)
+        if value.kind == CODE and not (_DIGIT.search(value.key) or "@" in value.key):
+            return "://" not in value.key or self.has(value)
+        return self.has(value)
+
+    def _has_unit(self, value: Value) -> bool:
+        if not value.unit or not value.unit.isalpha():
+            return True
+        return any(word.startswith(value.unit[:4]) for word in self._words) or re.search(
+            rf"\d{re.escape(value.unit)}\b", self._text
+        ) is not None
+
+    def _has_number(self, key: str) -> bool:
+        if key in self._numbers:
+            return True
+        return _TIMED.fullmatch(key) is not None and all(
+            part in self._parts for part in re.split(r"\D", key)
+        )
+
+    def _has_code(self, key: str) -> bool:
+        return re.search(rf"(?<!\w){re.escape(key)}(?!\w)", self._flat_text) is not None
+
+    def _has_name(self, key: str) -> bool:
+        if key in self._words or (not key.isascii() and key in self._text):
+            return True
+        if len(key) < 4:
+            return False
+        return any(self._is_form(key, word) for word in self._words)
+
+    def _is_form(self, name: str, word: str) -> bool:
+        """Whether two words are forms of one name: Turin and Turinese, Анна and Анны."""
+        short = min(len(name), len(word))
+        if short < 4 or abs(len(name) - len(word)) > 4:
+            return False
+        least = short if not self._inflects else short - (1 if short <= 5 else 2)
+        return name[:least] == word[:least]
+
+
+def _sentences_of(line: str) -> Iterator[tuple[str, frozenset[str]]]:
+    for start, end in sentences(line):
+        yield line[start:end], frozenset(words(line[start:end]))
+
+
+def invented(summary: str, said: Said) -> str | None:
+    """Return a number, name, date or identifier of `summary` that was never said; None for none."""
+    stated = "\n".join(line for line in summary.split("\n") if not said.quotes(line))
+    for value in values(stated):
+        if not said.allows(value):
+            return f"the {value.kind} {value.key!r}"
+    return None
+
+
+def sources(previous: str, blocks: Iterable[Block]) -> Iterator[str]:
+    """Yield all that a summary may draw on: the summary before, and what is folded into it."""
+    yield previous
+    for block in blocks:
+        yield block.text
+        for message in block.messages:
+            yield f"{message.role.value} {speaker_of(message)}"
+            yield from (f"called {call.name} {call.arguments}" for call in message.tool_calls)
+            if message.timestamp is not None:
+                yield message.timestamp.date().isoformat()
