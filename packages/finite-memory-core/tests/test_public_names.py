@@ -14,10 +14,11 @@ import finite_memory_core
 
 PUBLIC = frozenset(
     """
-    Accountant Appended Backend BackendError Block BudgetError BusyError CallableBackend
-    CannotDecide Chat Clipped ConfigError ConflictError Context ContextBuilt
-    ContextOverflowError CorruptError     CounterError Deadline Decision Delta Embedder EmbedderError EstimatingCounter Evicted
-    Eviction ExtractiveSummarizer FellBack FiniteMemoryError Hit Hybrid Importance InMemoryStore
+    Accountant Appended Backend BackendError BackendSummarizer Block BudgetError BusyError
+    CallableBackend CannotDecide Chat Clipped ConfigError ConflictError Context ContextBuilt
+    ContextOverflowError CorruptError CounterError Deadline Decision Delta Embedder EmbedderError
+    EstimatingCounter Evicted Eviction ExtractiveSummarizer FactsDropped FellBack FiniteMemoryError
+    Hit Hybrid Importance InMemoryStore
     Interrupted MUST_LEAVE Memory MemoryEvent MemoryStats Message MessageError MissingExtraError
     Observer Policy PolicyError Prices ReaderBackend Recall Recalled Reply Role RollingSummary
     SQLiteStore Semantic SlidingWindow Store StoreError Summarized Summarizer TiktokenCounter

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .accounting import Accountant as Accountant
+    from .backend_summary import BackendSummarizer as BackendSummarizer
     from .backends import (
         CallableBackend as CallableBackend,
         ReaderBackend as ReaderBackend,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         Clipped as Clipped,
         ContextBuilt as ContextBuilt,
         Evicted as Evicted,
+        FactsDropped as FactsDropped,
         FellBack as FellBack,
         MemoryEvent as MemoryEvent,
         Observer as Observer,
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Accountant": "accounting",
+    "BackendSummarizer": "backend_summary",
     "CallableBackend": "backends",
     "ReaderBackend": "backends",
     "available_backends": "backends",
@@ -129,6 +132,7 @@ _HOME = {
     "Clipped": "events",
     "ContextBuilt": "events",
     "Evicted": "events",
+    "FactsDropped": "events",
     "FellBack": "events",
     "MemoryEvent": "events",
     "Observer": "events",
@@ -171,6 +175,7 @@ __all__ = [
     "Appended",
     "Backend",
     "BackendError",
+    "BackendSummarizer",
     "Block",
     "BudgetError",
     "BusyError",
@@ -194,6 +199,7 @@ __all__ = [
     "Evicted",
     "Eviction",
     "ExtractiveSummarizer",
+    "FactsDropped",
     "FellBack",
     "FiniteMemoryError",
     "Hit",

@@ -124,7 +124,9 @@ class Chat:
             with closed_after(ask(self.backend, turn.context)) as pieces:
                 for piece in pieces:
                     turn.feed(piece)
-            return turn.end()
+            reply = turn.end()
+        self.memory.summarize_later()
+        return reply
 
     def stream(self, *said: str | Message) -> Iterator[Delta]:
         """Yield the reply piece by piece; the turn is recorded before the last piece is yielded.
@@ -138,7 +140,9 @@ class Chat:
                     turn.feed(piece)
                     if piece.finish is None:
                         yield piece
-            yield turn.last()
+            last = turn.last()
+            self.memory.summarize_later()
+            yield last
 
     async def asend(self, *said: str | Message) -> Reply:
         """Do as `send` does, without blocking the event loop while the backend works."""
@@ -146,7 +150,9 @@ class Chat:
             async with aclosed_after(aask(self.backend, turn.context)) as pieces:
                 async for piece in pieces:
                     turn.feed(piece)
-            return turn.end()
+            reply = turn.end()
+        self.memory.summarize_later(on_loop=True)
+        return reply
 
     async def astream(self, *said: str | Message) -> AsyncIterator[Delta]:
         """Do as `stream` does, without blocking the event loop while the backend works.
@@ -161,7 +167,9 @@ class Chat:
                     turn.feed(piece)
                     if piece.finish is None:
                         yield piece
-            yield turn.last()
+            last = turn.last()
+            self.memory.summarize_later(on_loop=True)
+            yield last
 
 
 class _Turn:

@@ -48,7 +48,9 @@ _CODE = re.compile(
     """,
     re.VERBOSE,
 )
-_WITH_UNIT = re.compile(r"(\d+(?:[.,]\d+)*)(?:-?[^\W\d_]{1,4}|(?:-[^\W\d_]+)+)\Z")  # 5km, 10-year-old
+_WITH_UNIT = re.compile(
+    r"(\d+(?:[.,]\d+)*)(?:-?[^\W\d_]{1,4}|(?:-[^\W\d_]+)+)\Z"
+)  # 5km, 10-year-old
 _NUMBER = re.compile(r"\d+(?:[.,:/'’\u00a0\u202f-]\d+)*")
 _UNIT = re.compile(r"\s?([%°€$£¥]|[^\W\d_]+)")
 _THOUSANDS = re.compile(r"(?<=\d)[.,'’\u00a0\u202f](?=\d{3}(?!\d))")
@@ -108,11 +110,11 @@ class Fact(NamedTuple):
     """A sentence that must be kept.
 
     Attributes:
-        index: the transcript index of the message that said it; -1 for a sentence of a summary.
+        place: the transcript index of the message that said it; -1 for a sentence of a summary.
         text: who said it, and the sentence, word for word.
     """
 
-    index: int
+    place: int
     text: str
 
     @property
@@ -124,13 +126,13 @@ class Fact(NamedTuple):
 def facts_of(block: Block) -> Iterator[Fact]:
     """Yield the facts of a block, in order."""
     for position, message in enumerate(block.messages):
-        index = block.index + position
+        place = block.index + position
         speaker = speaker_of(message)
         for call in message.tool_calls:
             text = f"called {call.name} {call.arguments}"
-            yield from (Fact(index, f"{speaker}: {piece}") for piece in _pieces(text))
+            yield from (Fact(place, f"{speaker}: {piece}") for piece in _pieces(text))
         for piece in _said_in(message.text):
-            yield Fact(index, f"{speaker}: {piece}")
+            yield Fact(place, f"{speaker}: {piece}")
 
 
 def facts_in(summary: str) -> Iterator[Fact]:
@@ -368,9 +370,10 @@ class Said:
     def _has_unit(self, value: Value) -> bool:
         if not value.unit or not value.unit.isalpha():
             return True
-        return any(word.startswith(value.unit[:4]) for word in self._words) or re.search(
-            rf"\d{re.escape(value.unit)}\b", self._text
-        ) is not None
+        return (
+            any(word.startswith(value.unit[:4]) for word in self._words)
+            or re.search(rf"\d{re.escape(value.unit)}\b", self._text) is not None
+        )
 
     def _has_number(self, key: str) -> bool:
         if key in self._numbers:

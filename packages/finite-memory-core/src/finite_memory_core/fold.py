@@ -8,13 +8,14 @@ resume without reading the whole transcript, it writes down as events.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import checkpoint, window as window_module
 from .accounting import CONTEXT_OVERHEAD, Accountant
+from .background import Request
 from .blocks import Block
 from .clip import clip
 from .counting import Calibration
@@ -41,9 +42,16 @@ from .summary import (
     Waiting,
     ask,
     carry,
+    failure,
     summary_message,
+    text_tokens,
+    too_small,
+    vet,
 )
 from .window import BRIDGE, OpenRound, Window
+
+if TYPE_CHECKING:
+    from .background import Job
 
 RESULT_RESERVE = 64
 """Tokens kept free for each tool result that is still to come, so that a short one always fits."""
@@ -490,6 +498,30 @@ class Fold:
             self.notices.append(
                 Summarized(self.session_id, self.running.text, len(folded), tokens, ledger)
             )
+
+    def request(self, read: Callable[[Waiting], Block]) -> Request | None:
+        """Return what a summary of all that waits is to be made of; None where nothing waits.
+
+        Args:
+            read: returns a block that left.
+        """
+        running, summarizer = self.running, self.summarizer
+        if summarizer is None or not (self.in_background and running.waiting):
+            return None
+        room = self._summary_room()
+        most = text_tokens(summarizer, running, (), room, self.accountant)
+        return Request(running, lambda: [*map(read, running.waiting)], most, self.accountant.text)
+
+    def vet(self, job: Job) -> Vetted:
+        """Return what of a job's answer may stand; nothing where it comes too late."""
+        running, max_tokens = job.request.running, job.request.max_tokens
+        if max_tokens <= 0:
+            return too_small(self._summary_room())
+        if job.error is not None:
+            return Vetted(None, failure(job.error))
+        if not self.running.still(running):
+            return Vetted(None, "it came too late; the previous summary stands")
+        return vet(job.answer, running.whole, job.blocks, max_tokens, self.accountant)
 
     def offer(self, vetted: Vetted, blocks: int) -> None:
         """Take in what came of a summary of the first `blocks` of those that wait.

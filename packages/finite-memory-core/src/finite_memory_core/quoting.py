@@ -16,6 +16,7 @@ from .text.words import words
 _COST = 3.0
 _KEPT = 1.5
 _FOR_NEW = 0.25
+_NEWS = 3.0
 
 
 class _Line(NamedTuple):
@@ -28,7 +29,7 @@ def chosen_lines(texts: Sequence[str], old: int, max_tokens: int, count: TokenCo
     """Return which of `texts` to keep within `max_tokens`: the one that says most first.
 
     Greedy coverage of weighted words (Lin and Bilmes, 2011), and a bonus for each fact. A quarter
-    of the room is filled from what is new; for the rest, what was kept before competes at an
+    of the room is filled from new facts; for the rest, what was kept before competes at an
     advantage of half its worth, so that a choice among the chosen does not forget what the first
     one held.
 
@@ -39,7 +40,8 @@ def chosen_lines(texts: Sequence[str], old: int, max_tokens: int, count: TokenCo
         count: the counter to measure them with.
     """
     choice = _Choice([_line(text, count) for text in texts])
-    choice.fill(max_tokens, range(old, len(texts)), enough=_FOR_NEW * max_tokens)
+    new = [i for i in range(old, len(texts)) if choice.bonuses[i] >= _NEWS]
+    choice.fill(max_tokens, new, enough=_FOR_NEW * max_tokens)
     choice.fill(max_tokens, range(len(texts)), favoured=old)
     chosen = choice.chosen
     while chosen and count(joined(texts, chosen)) > max_tokens:
@@ -62,6 +64,8 @@ class _Choice:
     """Lines chosen so far, and what they cover.
 
     Attributes:
+        bonuses: what the facts of each line add to its worth, the less the more of its words stand
+            in other lines too: in "That was turn 17" the number says nothing.
         chosen: positions of the chosen lines, in the order of the choice.
     """
 
@@ -69,6 +73,7 @@ class _Choice:
         self._lines = lines
         frequency = Counter(term for line in lines for term in line.terms)
         self._weights = {term: log(1 + len(lines) / n) for term, n in frequency.items()}
+        self.bonuses = [*map(self._bonus, lines)]
         self._covered: set[str] = set()
         self._used = 0
         self.chosen: list[int] = []
@@ -102,8 +107,16 @@ class _Choice:
                 self._take(i)
 
     def _gain(self, i: int) -> float:
-        new = self._lines[i].terms - self._covered
-        return fsum(self._weights[term] for term in new) + self._lines[i].bonus
+        terms = self._lines[i].terms
+        new = terms - self._covered
+        bonus = self.bonuses[i] * len(new) / len(terms) if terms else self.bonuses[i]
+        return fsum(self._weights[term] for term in new) + bonus
+
+    def _bonus(self, line: _Line) -> float:
+        if not line.terms or not line.bonus:
+            return line.bonus
+        mean = fsum(self._weights[term] for term in line.terms) / len(line.terms)
+        return line.bonus * mean / log(1 + len(self._lines))
 
     def _take(self, i: int) -> None:
         self._used += self._lines[i].tokens

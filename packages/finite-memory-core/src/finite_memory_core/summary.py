@@ -37,7 +37,8 @@ class Summarizer(Protocol):
     One that takes long, because it asks a model, has an attribute ``background`` that is True: it
     is then never called while something is appended, but after a chat's reply, in a thread, or by
     `Memory.summarize`. It may have ``asummarize`` too, a coroutine function with the same
-    arguments, for chats on an event loop.
+    arguments, for chats on an event loop. An attribute ``ledger_share`` says how much of the
+    summary's room is kept for the ledger, from 0 to 1; without it, `LEDGER_SHARE`.
     """
 
     def summarize(
@@ -59,12 +60,12 @@ class Waiting(NamedTuple):
     """A block that left and is in no summary yet, by its place in the transcript.
 
     Attributes:
-        index: the transcript index of its first message.
+        start: the transcript index of its first message.
         end: the index after its last.
         tokens: what it cost.
     """
 
-    index: int
+    start: int
     end: int
     tokens: int
 
@@ -104,6 +105,11 @@ class Running:
     waiting: tuple[Waiting, ...] = ()
     offer: Offer | None = None
 
+    def still(self, before: Running) -> bool:
+        """Whether a summary that was made of `before` fits: nothing it was made of has changed."""
+        waiting = self.waiting[: len(before.waiting)]
+        return self.offer is None and (self.text, waiting) == (before.text, before.waiting)
+
     @property
     def whole(self) -> str:
         """The text and the ledger, as a summarizer gets them."""
@@ -116,13 +122,6 @@ class Running:
             return self.text
         lines = [_LEDGER, *(fact.text for fact in self.ledger)]
         return "\n".join(([self.text, ""] if self.text else []) + lines)
-
-    def took_offer(self) -> Running:
-        """Return it with the offer's text, and without the blocks that it has folded in."""
-        if self.offer is None:
-            return self
-        rest = self.waiting[self.offer.blocks :]
-        return replace(self, text=self.offer.text, waiting=rest, offer=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return it in JSON values."""
@@ -171,7 +170,7 @@ def ask(
     Raises:
         CounterError: the counter that the summarizer measures with broke its contract.
     """
-    max_tokens = text_tokens(running, blocks, room, accountant)
+    max_tokens = text_tokens(summarizer, running, blocks, room, accountant)
     if max_tokens <= 0:
         return too_small(room)
     try:
@@ -194,11 +193,17 @@ def failure(error: BaseException) -> str:
 
 
 def text_tokens(
-    running: Running, blocks: Sequence[Block], room: int, accountant: Accountant
+    summarizer: Summarizer,
+    running: Running,
+    blocks: Sequence[Block],
+    room: int,
+    accountant: Accountant,
 ) -> int:
     """Return the most tokens that a summarizer may use: what the ledger does not need."""
     whole = room_for_text(room, accountant)
-    share = int(LEDGER_SHARE * whole)
+    share = int(getattr(summarizer, "ledger_share", LEDGER_SHARE) * whole)
+    if share <= 0:
+        return whole
     needed = 0
     for fact in chain(*_facts(running, blocks)):
         needed += accountant.text(fact.text) + 1

@@ -32,29 +32,29 @@ _NEGATIONS = frozenset(
 _DECISIONS = frozenset(
     """
     decided decide decision agreed agree chose chosen choose settled confirmed approved rejected
-    cancelled canceled postponed promised prefer prefers preferred favorite favourite must always
+    cancelled canceled postponed promised prefer prefers preferred favorite favourite must
     required allergic allergy vegetarian vegan deadline password instead
     entschieden beschlossen entscheidung vereinbart gewählt bestätigt abgesagt verschoben
-    versprochen lieber muss müssen immer allergisch vegetarier vegetarisch vegan passwort frist
-    décidé décision convenu choisi confirmé annulé reporté promis préfère doit toujours allergique
+    versprochen lieber muss müssen allergisch vegetarier vegetarisch vegan passwort frist
+    décidé décision convenu choisi confirmé annulé reporté promis préfère doit allergique
     végétarien végétarienne
     decidido decidimos decidí decisión acordado acordamos elegido confirmado cancelado aplazado
-    prometido prefiero prefiere debe siempre alérgico alérgica vegetariano vegetariana contraseña
+    prometido prefiero prefiere debe alérgico alérgica vegetariano vegetariana contraseña
     deciso decisione concordato scelto confermato annullato rimandato promesso preferisco preferisce
-    deve sempre allergico allergica vegetariano vegetariana
+    deve allergico allergica vegetariano vegetariana
     decidi decidiu decisão combinado escolhi escolhemos confirmado cancelado adiado prometi prefiro
-    prefere sempre alérgico alérgica senha
-    besloten beslissing afgesproken gekozen bevestigd afgezegd uitgesteld beloofd liever moet altijd
+    prefere alérgico alérgica senha
+    besloten beslissing afgesproken gekozen bevestigd afgezegd uitgesteld beloofd liever moet
     allergisch wachtwoord
     решил решила решили решение договорились выбрал выбрала выбрали подтвердил подтвердила отменили
-    перенесли обещал обещала предпочитаю должен должна всегда аллергия пароль
+    перенесли обещал обещала предпочитаю должен должна аллергия пароль
     päätin päätimme päätettiin päätös sovittiin valitsin valitsimme vahvistettu peruttu siirretty
-    lupasin mieluummin täytyy aina allerginen salasana
-    karar kararlaştırdık seçtik seçtim onaylandı iptal ertelendi tercih mutlaka daima alerjim
+    lupasin mieluummin täytyy allerginen salasana
+    karar kararlaştırdık seçtik seçtim onaylandı iptal ertelendi tercih mutlaka alerjim
     alerjisi vejetaryen parola şifre
-    قررنا قررت قرر قرار اتفقنا اخترنا اخترت تأكيد إلغاء تأجيل أفضل يجب دائما دائماً حساسية نباتي
-    तय फ़ैसला फैसला निर्णय चुना चुनी पक्का रद्द वादा पसंद हमेशा एलर्जी शाकाहारी
-    החלטנו החלטתי סיכמנו בחרנו תמיד חייב אלרגי אלרגית סיסמה
+    قررنا قررت قرر قرار اتفقنا اخترنا اخترت تأكيد إلغاء تأجيل أفضل يجب حساسية نباتي
+    तय फ़ैसला फैसला निर्णय चुना चुनी पक्का रद्द वादा पसंद एलर्जी शाकाहारी
+    החלטנו החלטתי סיכמנו בחרנו חייב אלרגי אלרגית סיסמה
     """.split()  # noqa: SIM905
 )
 _NEGATING = re.compile(
@@ -62,10 +62,10 @@ _NEGATING = re.compile(
     "않|못|없|아니|말아|말고|안 |ไม่|อย่า|မ.{1,12}ဘူး|មិន"
 )
 _DECIDING = re.compile(
-    "决定|決定|商定|选择|選擇|选了|選了|确认|確認|取消|推迟|推遲|答应|必须|必須|总是|過敏|过敏|密码|密碼|素食|"
-    "決め|決まり|約束|選ん|延期|いつも|アレルギー|パスワード|好き|"
-    "결정|정했|정하기|선택|확인|취소|연기|약속|항상|알레르기|비밀번호|반드시|"
-    "ตัดสินใจ|ตกลง|เลือก|ยกเลิก|เลื่อน|แพ้|ต้อง|เสมอ"
+    "决定|決定|商定|选择|選擇|选了|選了|确认|確認|取消|推迟|推遲|答应|必须|必須|過敏|过敏|密码|密碼|素食|"
+    "決め|決まり|約束|選ん|延期|アレルギー|パスワード|好き|"
+    "결정|정했|정하기|선택|확인|취소|연기|약속|알레르기|비밀번호|반드시|"
+    "ตัดสินใจ|ตกลง|เลือก|ยกเลิก|เลื่อน|แพ้|ต้อง"
 )
 
 
