@@ -34,16 +34,19 @@ _NEGATION, _DECISION = 2.0, 5.0
 _STRONG = frozenset({NUMBER, CODE})
 """Kinds that make even a question a fact: "can you book a table for 4?" """
 
+# Of the scripts that put spaces between words, so that 1250 in 家賃は1250円です is a number.
+_ID = r"[^\W\u0900-\u1fff\u2e80-\uffff]"
 _CODE = re.compile(
-    r"""
-    \b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s<>"'`]+               # a URL
-    | \b[\w.+-]+@[\w-]+(?:\.[\w-]+)+                      # an e-mail address
-    | (?<![\w/])(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@-]*)*     # a path
-    | \b[A-Za-z]:\\[^\s"'`]+
-    | `[^`\n]{1,80}`
-    | \b(?=[\w-]*\d)(?=[\w-]*[^\W\d])\w+(?:[-_.\#]\w+)*   # INV-20493, tulip-marble-92
-    | \b[^\W_]+(?:_[^\W_]+)+                              # snake_case
-    | \b[\w-]{2,}\.[a-z][a-z0-9]{1,4}\b(?!\.?\w)          # a file, a host
+    rf"""
+    (?<!{_ID})[a-zA-Z][a-zA-Z0-9+.-]{{,15}}://[^\s<>"'`]+    # a URL
+    | (?<!{_ID})[\w.+-]{{1,64}}@[\w-]+(?:\.[\w-]+)+          # an e-mail address
+    | (?<![\w/])(?:~|\.{{1,2}})?/[\w.@-]+(?:/[\w.@-]*)*     # a path
+    | (?<!{_ID})[A-Za-z]:\\[^\s"'`]+
+    | `[^`\n]{{1,80}}`
+    | (?<!{_ID})(?=(?:{_ID}|-)*\d)(?=(?:{_ID}|-)*(?![\d_]){_ID})
+      {_ID}+(?:[-_.\#]{_ID}+)*                             # INV-20493, tulip-marble-92
+    | (?<!{_ID})(?={_ID}*[^\W_]_[^\W_]){_ID}+               # snake_case
+    | (?<![\w-])[\w-]{{2,}}\.[a-z][a-z0-9]{{1,4}}\b(?!\.?\w)  # a file, a host
     | (?<!\w)[@\#][\w-]+
     """,
     re.VERBOSE,
@@ -52,7 +55,7 @@ _WITH_UNIT = re.compile(
     r"(\d+(?:[.,]\d+)*)(?:-?[^\W\d_]{1,4}|(?:-[^\W\d_]+)+)\Z"
 )  # 5km, 10-year-old
 _NUMBER = re.compile(r"\d+(?:[.,:/'’\u00a0\u202f-]\d+)*")
-_UNIT = re.compile(r"\s?([%°€$£¥]|[^\W\d_]+)")
+_UNIT = re.compile(r"\s?([%°€$£¥\u2e80-\uffff]|[^\W\d_]+)")
 _THOUSANDS = re.compile(r"(?<=\d)[.,'’\u00a0\u202f](?=\d{3}(?!\d))")
 _LIST_NUMBER = re.compile(r"^[ \t]*\d{1,3}[.)](?=\s)", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -64,7 +67,7 @@ _TIMED = re.compile(r"\d{1,4}(?:[:/-]\d{1,2}){1,2}|\d{1,2}\.\d{1,2}\.\d{2,4}")
 _ENDS = ".,;:!?)]}'\"`"
 _GREEK_OR_CYRILLIC = re.compile("[\u0370-\u052f]")
 _CAPITALISED_NOUN = re.compile(
-    r"(?:\b(?:de[rsmn]|die|das|eine?[nrms]?|[mdsk]eine?[nrms]?|ihre?[nrms]?|unse?re?[nrms]?|zu[mr]|"
+    r"(?:\b(?i:de[rsmn]|die|das|eine?[nrms]?|[mdsk]eine?[nrms]?|ihre?[nrms]?|unse?re?[nrms]?|zu[mr]|"
     r"[ai]m|i?ns|beim|vom|jede[nrms]?|diese[nrms]?|viele?n?|mehr|kein)|\b[a-zäöüß]+e[nrms]?)\s\Z"
 )
 _DOES = re.compile(
@@ -150,7 +153,7 @@ def weight(said: str) -> float:
     """Return how much the facts of a sentence count when not all can be kept; 0.0 for none."""
     terms = frozenset(words(said))
     total = sum(_WEIGHTS[kind] for kind, _, _ in set(values(said)))
-    if negates(said, terms):
+    if negates(said, terms) and len(terms - STOP_WORDS) > 1:
         total += _NEGATION
     return total + (_DECISION if decides(said, terms) else 0.0)
 
@@ -169,15 +172,16 @@ def _said_in(text: str) -> Iterator[str]:
 
 def _pieces(sentence: str) -> Iterator[str]:
     """Yield a sentence on one line, in pieces of at most `LONGEST` characters, between words."""
-    rest = " ".join(sentence.split())
-    while len(rest) > LONGEST:
-        half = LONGEST // 2
-        cut = max(rest.rfind(mark, half, LONGEST) + 1 for mark in (", ", "; ", "} ", ") "))
-        cut = cut or rest.rfind(" ", half, LONGEST) + 1 or LONGEST
-        yield rest[:cut].strip()
-        rest = rest[cut:].strip()
-    if rest:
-        yield rest
+    line = " ".join(sentence.split())
+    start = 0
+    while len(line) - start > LONGEST:
+        half, end = start + LONGEST // 2, start + LONGEST
+        cut = max(line.rfind(mark, half, end) + 1 for mark in (", ", "; ", "} ", ") "))
+        cut = cut or line.rfind(" ", half, end) + 1 or end
+        yield line[start:cut].strip()
+        start = cut
+    if line[start:].strip():
+        yield line[start:].strip()
 
 
 # -- values ---------------------------------------------------------------------------------------
@@ -244,7 +248,7 @@ def _names(text: str) -> Iterator[str]:
     german: bool | None = None
     for match in _WORD.finditer(text):
         word, start = match.group(), match.start()
-        if not word[0].isupper() or word.casefold() in CALENDAR_WORDS:
+        if not word[0].isupper() or word == "May" or word.casefold() in CALENDAR_WORDS:
             continue
         if not looks_like_name(text, start, word):
             if _begins_as_name(text, match):
@@ -341,11 +345,11 @@ class Said:
         return True
 
     def _says(self, terms: frozenset[str], negated: bool, decided: bool) -> bool:
-        """Whether one sentence has half of `terms`, and negates or decides as they do."""
+        """Whether one sentence has most of `terms`, and negates or decides as they do."""
         return any(
             (is_negated or not negated)
             and (is_decided or not decided)
-            and 2 * len(terms & held) >= max(1, len(terms))
+            and 2 * len(terms & held) > len(terms)
             for is_negated, is_decided, held in self._sentences
         )
 
@@ -368,19 +372,23 @@ class Said:
         return self.has(value)
 
     def _has_unit(self, value: Value) -> bool:
-        if not value.unit or not value.unit.isalpha():
+        if not value.unit:
             return True
-        return (
-            any(word.startswith(value.unit[:4]) for word in self._words)
-            or re.search(rf"\d{re.escape(value.unit)}\b", self._text) is not None
+        begin = re.escape(value.unit[:4])
+        behind = rf"(?<!\d)0*{value.key}[\s-]?{begin}"
+        return re.search(behind, self._text) is not None or any(
+            word.startswith(value.unit[:4]) for word in self._words
         )
 
     def _has_number(self, key: str) -> bool:
         if key in self._numbers:
             return True
-        return _TIMED.fullmatch(key) is not None and all(
-            part in self._parts for part in re.split(r"\D", key)
-        )
+        if not _TIMED.fullmatch(key):
+            return False
+        parts = re.split(r"\D", key)
+        missing = [part for part in parts if part not in self._parts]
+        is_month = len(parts) == 3 and missing == parts[1:2]
+        return not missing or (is_month and not self._words.isdisjoint(CALENDAR_WORDS))
 
     def _has_code(self, key: str) -> bool:
         return re.search(rf"(?<!\w){re.escape(key)}(?!\w)", self._flat_text) is not None
