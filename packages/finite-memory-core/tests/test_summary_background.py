@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from weakref import ref
 
@@ -131,11 +132,8 @@ def test_summarize_does_it_at_once() -> None:
     assert PROSE in shown(memory)
     assert not memory.summarize()
     (told,) = [event for event in heard if isinstance(event, Summarized)]
-    assert (
-        (PROSE, memory.stats.blocks_evicted, memory.stats.tokens_evicted) == told[1:4]
-        if (isinstance(told, tuple))
-        else (told.summary, told.blocks, told.tokens)
-    )
+    folded = (memory.stats.blocks_evicted, memory.stats.tokens_evicted)
+    assert (PROSE, *folded) == (told.summary, told.blocks, told.tokens)
     assert memory.ledger == told.ledger
 
 
@@ -202,7 +200,7 @@ def test_what_waits_is_bounded() -> None:
     memory = summarized_by(lambda context: pytest.fail("nobody asked"))
     say(memory, 20)
     waiting = memory._fold.running.waiting
-    assert sum(block.tokens for block in waiting) <= 600 // 2
+    assert sum(block.tokens for block in waiting) <= 600
     assert memory.stats.blocks_evicted == memory.stats.unsummarized + len(waiting)
 
 
@@ -243,12 +241,15 @@ def test_an_asynchronous_chat_is_not_blocked(how: str) -> None:
 
         memory = summarized_by(answer)
         chat = Chat(CallableBackend(lambda context: "Well. " * 10), memory)
-        for i in range(20):
+        turns = 0
+        while not asked or turns < 3:
+            turns += 1 if asked else 0
             if how == "asend":
-                await chat.asend(prose(9 * i, 120))
+                await chat.asend(prose(9 * memory.stats.messages, 120))
             else:
-                async for _ in chat.astream(prose(9 * i, 120)):
+                async for _ in chat.astream(prose(9 * memory.stats.messages, 120)):
                     pass
+            await asyncio.sleep(0)
         assert 1 == asked
         assert "" == memory.summary
         with pytest.raises(BusyError, match="await memory.asummarize"):
@@ -379,7 +380,7 @@ def test_a_thread_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 WRONG: list[tuple[str, Callable[[Context], Any]]] = [
     ("failed: RuntimeError: no model", lambda c: (_ for _ in ()).throw(RuntimeError("no model"))),
-    ("must be text", lambda c: 7),
+    ("must return text", lambda c: 7),
     ("empty", lambda c: ""),
     ("'9999', which was never said", lambda c: "Ada has 9,999 euros."),
     ("'zelda', which was never said", lambda c: "It was Zelda."),
@@ -406,7 +407,7 @@ def test_what_is_wrong_leaves_the_old_summary(why: str, answer: Callable[[Contex
     assert before == shown(memory)
     (fell,) = heard
     assert "summarizer" == fell.what
-    assert why in fell.why or why == "must be text"
+    assert why in fell.why
     assert {"summarizer": 1} == memory.stats.fallbacks
 
 
@@ -525,8 +526,8 @@ def test_thoughts_are_no_part_of_it(reply: str, summary: str) -> None:
 
 def test_a_sentence_that_was_cut_short_is_left_out() -> None:
     """Where the provider stopped for length, the last sentence is not whole."""
-    pieces = ["Ada lives in Turin. ", "She owes nobo", Delta(finish="length")]
-    summarizer = BackendSummarizer(ScriptedBackend(pieces))
+    pieces: list[str | Delta] = ["Ada lives in Turin. ", "She owes nobo", Delta(finish="length")]
+    summarizer = BackendSummarizer(ScriptedBackend((*pieces,)))
     assert PROSE == summarizer.summarize("", [], 100, quarter)
 
 
@@ -622,19 +623,15 @@ class SummaryMachine(RuleBasedStateMachine):
     def append(self, size: int, user: bool) -> None:
         self.number += 1
         message = Message("user" if user else "assistant", prose(self.number, size))
-        try:
+        with suppress(BudgetError):
             self.memory.append(message)
-        except BudgetError:
-            pass
 
     @rule(size=st.sampled_from([40, 400]))
     def turn_that_fails(self, size: int) -> None:
         turn = self.memory.turn()
         before = state(self.memory)
-        try:
+        with suppress(BudgetError):
             turn.append(Message.user(prose(self.number, size)))
-        except BudgetError:
-            pass
         turn.rollback()
         assert before == state(self.memory)
 

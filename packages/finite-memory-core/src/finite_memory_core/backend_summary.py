@@ -130,8 +130,9 @@ class _Reply:
     def feed(self, piece: Delta) -> None:
         if self._end is not None and monotonic() > self._end:
             raise BackendError(f"the summary took longer than {self._timeout} seconds")
-        if piece.tool_calls:
-            raise BackendError(f"asked for a summary, it called {piece.tool_calls[0].name!r}")
+        calls = piece.tool_calls or (() if piece.message is None else piece.message.tool_calls)
+        if calls:
+            raise BackendError(f"asked for a summary, it called {calls[0].name!r}")
         self._texts.append(piece.text)
         self._finish = piece.finish or self._finish
 

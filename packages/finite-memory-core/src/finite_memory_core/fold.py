@@ -469,11 +469,11 @@ class Fold:
         return offer.text, self.running.waiting[: offer.blocks]
 
     def _bounded(self, waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
-        """Return the newest of `waiting` that half a context holds: no request may grow for ever.
+        """Return the newest of `waiting` that a context holds: no request may grow for ever.
 
         The others stay in the archive, in no summary.
         """
-        room, start = self.limit // 2, len(waiting)
+        room, start = self.limit, len(waiting)
         while start and waiting[start - 1].tokens <= room:
             start -= 1
             room -= waiting[start].tokens
