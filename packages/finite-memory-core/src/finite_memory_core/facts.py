@@ -51,6 +51,7 @@ _CODE = re.compile(
     """,
     re.VERBOSE,
 )
+_MAYBE_CODE = re.compile(r"[\d@#/\\_`]|\w\.[a-z]")
 _WITH_UNIT = re.compile(
     r"(\d+(?:[.,]\d+)*)(?:-?[^\W\d_]{1,4}|(?:-[^\W\d_]+)+)\Z"
 )  # 5km, 10-year-old
@@ -59,6 +60,7 @@ _UNIT = re.compile(r"\s?([%°€$£¥\u2e80-\uffff]|[^\W\d_]+)")
 _THOUSANDS = re.compile(r"(?<=\d)[.,'’\u00a0\u202f](?=\d{3}(?!\d))")
 _LIST_NUMBER = re.compile(r"^[ \t]*\d{1,3}[.)](?=\s)", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_CAPITALISED = re.compile(r"(?<![A-Za-z])[A-Z][A-Za-z]+")
 _ANY_WORD = re.compile(r"[^\W_]+")
 _DIGIT = re.compile(r"\d")
 _KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc]{3,}")
@@ -191,17 +193,16 @@ def values(text: str) -> list[Value]:
     """Return the values of a text, in no particular order; numbers of list items are none."""
     text = _plain(text)
     found: list[Value] = []
-    if _DIGIT.search(text):
-        text = _LIST_NUMBER.sub(lambda m: " " * len(m.group()), text)
-    rest = _CODE.sub(lambda match: _take_code(match.group(), found), text)
-    if _DIGIT.search(rest):
+    rest = text
+    if _MAYBE_CODE.search(text):
+        rest = _LIST_NUMBER.sub(lambda match: " " * len(match.group()), text)
+        rest = _CODE.sub(lambda match: _take_code(match.group(), found), rest)
         found += [_number(rest, match) for match in _NUMBER.finditer(rest)]
     found += [Value(NAME, name.casefold()) for name in _names(rest)]
-    found += [Value(NAME, match.group()) for match in _KATAKANA.finditer(rest)]
-    for word in _WORD.findall(rest.casefold()):
-        if word in CALENDAR_WORDS:
-            found.append(Value(DATE, word))
-    return found
+    if not rest.isascii():
+        found += [Value(NAME, match.group()) for match in _KATAKANA.finditer(rest)]
+    in_calendar = CALENDAR_WORDS.intersection(_WORD.findall(rest.casefold()))
+    return found + [Value(DATE, word) for word in sorted(in_calendar)]
 
 
 def _take_code(code: str, found: list[Value]) -> str:
@@ -246,7 +247,8 @@ def _names(text: str) -> Iterator[str]:
     if text.isupper():
         return
     german: bool | None = None
-    for match in _WORD.finditer(text):
+    capitalised = _CAPITALISED if text.isascii() else _WORD
+    for match in capitalised.finditer(text):
         word, start = match.group(), match.start()
         if not word[0].isupper() or word == "May" or word.casefold() in CALENDAR_WORDS:
             continue
@@ -254,9 +256,12 @@ def _names(text: str) -> Iterator[str]:
             if _begins_as_name(text, match):
                 yield word
             continue
+        if not _CAPITALISED_NOUN.search(text, max(0, start - 24), start):
+            yield word
+            continue
         if german is None:
             german = latin_language(text, words(text)) == "de"
-        if not german or not _CAPITALISED_NOUN.search(text, max(0, start - 24), start):
+        if not german:
             yield word
 
 
@@ -340,9 +345,9 @@ class Said:
             return False
         terms = frozenset(words(fact.said))
         negated, decided = negates(fact.said, terms), decides(fact.said, terms)
-        if not found or negated or decided:
-            return self._says(terms - STOP_WORDS, negated, decided)
-        return True
+        if not (negated or decided) and any(map(_says_enough, found)):
+            return True
+        return self._says(terms - STOP_WORDS, negated, decided)
 
     def _says(self, terms: frozenset[str], negated: bool, decided: bool) -> bool:
         """Whether one sentence has most of `terms`, and negates or decides as they do."""
@@ -407,6 +412,11 @@ class Said:
             return False
         least = short if not self._inflects else short - (1 if short <= 5 else 2)
         return name[:least] == word[:least]
+
+
+def _says_enough(value: Value) -> bool:
+    """Whether a value is one of its kind: where 1,250 stands again, it is what was meant."""
+    return value.kind == CODE or (value.kind == NUMBER and len(value.key) > 2)
 
 
 def _sentences_of(line: str) -> Iterator[tuple[str, frozenset[str]]]:
