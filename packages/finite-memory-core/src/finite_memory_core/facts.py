@@ -29,8 +29,7 @@ LONGEST = 240
 """Characters of a fact; a longer sentence is kept in pieces."""
 
 NUMBER, NAME, DATE, CODE = "number", "name", "date", "code"
-_WEIGHTS = {NUMBER: 4.0, NAME: 4.0, DATE: 4.0, CODE: 6.0}
-_NEGATION, _DECISION = 2.0, 5.0
+_EXACT, _VALUE, _DECISION, _NEGATION = 8.0, 4.0, 5.0, 2.0
 _STRONG = frozenset({NUMBER, CODE})
 """Kinds that make even a question a fact: "can you book a table for 4?" """
 
@@ -154,7 +153,7 @@ def speaker_of(message: Message) -> str:
 def weight(said: str) -> float:
     """Return how much the facts of a sentence count when not all can be kept; 0.0 for none."""
     terms = frozenset(words(said))
-    total = sum(_WEIGHTS[kind] for kind, _, _ in set(values(said)))
+    total = sum(_EXACT if _says_enough(value) else _VALUE for value in set(values(said)))
     if negates(said, terms) and len(terms - STOP_WORDS) > 1:
         total += _NEGATION
     return total + (_DECISION if decides(said, terms) else 0.0)
