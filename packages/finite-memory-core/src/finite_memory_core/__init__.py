@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from .events import (
         Appended as Appended,
+        CacheCollapsed as CacheCollapsed,
         Clipped as Clipped,
         ContextBuilt as ContextBuilt,
         Evicted as Evicted,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         FellBack as FellBack,
         MemoryEvent as MemoryEvent,
         Observer as Observer,
+        Overflowed as Overflowed,
         Recalled as Recalled,
         Summarized as Summarized,
         TurnEnded as TurnEnded,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
         View as View,
     )
     from .recall import Hit as Hit, Recall as Recall
+    from .spending import Spent as Spent
     from .stats import MemoryStats as MemoryStats
     from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
     from .stores.base import Store as Store
@@ -129,6 +132,7 @@ _HOME = {
     "ToolCallError": "errors",
     "VersionError": "errors",
     "Appended": "events",
+    "CacheCollapsed": "events",
     "Clipped": "events",
     "ContextBuilt": "events",
     "Evicted": "events",
@@ -136,6 +140,7 @@ _HOME = {
     "FellBack": "events",
     "MemoryEvent": "events",
     "Observer": "events",
+    "Overflowed": "events",
     "Recalled": "events",
     "Summarized": "events",
     "TurnEnded": "events",
@@ -160,6 +165,7 @@ _HOME = {
     "View": "policies.base",
     "Hit": "recall",
     "Recall": "recall",
+    "Spent": "spending",
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
     "SQLiteStore": "stores",
@@ -179,6 +185,7 @@ __all__ = [
     "Block",
     "BudgetError",
     "BusyError",
+    "CacheCollapsed",
     "CallableBackend",
     "CannotDecide",
     "Chat",
@@ -214,6 +221,7 @@ __all__ = [
     "MessageError",
     "MissingExtraError",
     "Observer",
+    "Overflowed",
     "Policy",
     "PolicyError",
     "Prices",
@@ -226,6 +234,7 @@ __all__ = [
     "SQLiteStore",
     "Semantic",
     "SlidingWindow",
+    "Spent",
     "Store",
     "StoreError",
     "Summarized",
