@@ -39,6 +39,7 @@ from finite_memory_core import (
     StoreError,
     Summarized,
     ToolCall,
+    Usage,
 )
 from finite_memory_core.testing import FailingStore, ScriptedBackend
 
@@ -550,6 +551,16 @@ def test_one_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     assert not memory.summarize()
     assert [True] == closed
     assert {"summarizer": 1} == memory.stats.fallbacks
+
+
+def test_what_summaries_cost_is_known() -> None:
+    """Tokens and money of all of them, as the backend tells."""
+    usage = Usage(100, 20, cost=0.5)
+    summarizer = BackendSummarizer(ScriptedBackend(PROSE, PROSE, usage=usage))
+    assert Usage(0, 0) == summarizer.usage
+    summarizer.summarize("", [], 100, quarter)
+    asyncio.run(summarizer.asummarize("", [], 100, quarter))
+    assert Usage(200, 40, cost=1.0) == summarizer.usage
 
 
 def test_a_reply_without_an_end_is_none() -> None:

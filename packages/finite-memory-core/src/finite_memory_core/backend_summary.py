@@ -12,7 +12,7 @@ from dataclasses import replace
 from time import monotonic
 
 from .backends.asking import aask, ask
-from .backends.base import Backend, Delta
+from .backends.base import Backend, Delta, Usage
 from .backends.closing import aclosed_after, closed_after
 from .blocks import Block
 from .context import Context
@@ -66,6 +66,10 @@ class BackendSummarizer:
         background: False to have the summary made at once whenever blocks leave, though whoever
             appends then waits for the model.
 
+    Attributes:
+        usage: what all summaries cost so far, as far as the backend tells. It is in no memory's
+            `stats.spent`, for one summarizer may serve many.
+
     Raises:
         ConfigError: something that is no backend; a timeout that is not positive.
     """
@@ -83,6 +87,7 @@ class BackendSummarizer:
         self.backend = backend
         self.timeout = timeout
         self.background = background
+        self.usage = Usage(0, 0)
 
     def summarize(
         self,
@@ -100,7 +105,7 @@ class BackendSummarizer:
         with closed_after(ask(self.backend, _context(previous, blocks, max_tokens))) as pieces:
             for piece in pieces:
                 reply.feed(piece)
-        return reply.text()
+        return self._read(reply)
 
     async def asummarize(
         self,
@@ -115,7 +120,18 @@ class BackendSummarizer:
         async with aclosed_after(aask(self.backend, context)) as pieces:
             async for piece in pieces:
                 reply.feed(piece)
+        return self._read(reply)
+
+    def _read(self, reply: _Reply) -> str:
+        if reply.usage is not None:
+            self.usage = _sum(self.usage, reply.usage)
         return reply.text()
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    cost = None if one.cost is None and other.cost is None else (one.cost or 0) + (other.cost or 0)
+    tokens = one.input_tokens + other.input_tokens, one.output_tokens + other.output_tokens
+    return Usage(*tokens, cost=cost)
 
 
 class _Reply:
@@ -126,6 +142,7 @@ class _Reply:
         self._end = None if timeout is None else monotonic() + timeout
         self._texts: list[str] = []
         self._finish = ""
+        self.usage: Usage | None = None
 
     def feed(self, piece: Delta) -> None:
         if self._end is not None and monotonic() > self._end:
@@ -135,6 +152,7 @@ class _Reply:
             raise BackendError(f"asked for a summary, it called {calls[0].name!r}")
         self._texts.append(piece.text)
         self._finish = piece.finish or self._finish
+        self.usage = piece.usage or self.usage
 
     def text(self) -> str:
         """Return the summary: without thoughts, and without a sentence that was cut short."""

@@ -848,22 +848,14 @@ class Memory:
         if job is None or not job.done:
             return
         mark = fold.mark()
-        try:
-            fold.offer(fold.vet(job), len(job.request.running.waiting))
-        except BaseException:
-            fold.rewind(mark)
-            raise
+        blocks = len(job.request.running.waiting)
+        self._undoing(mark, lambda: fold.offer(fold.vet(job), blocks))
         self._commit(mark)
         self._job = None
 
     def _swap(self) -> None:
-        fold = self._fold
-        mark = fold.mark()
-        try:
-            fold.swap()
-        except BaseException:
-            fold.rewind(mark)
-            raise
+        mark = self._fold.mark()
+        self._undoing(mark, self._fold.swap)
         self._commit(mark)
 
     # -- keeping it -----------------------------------------------------------------------------
