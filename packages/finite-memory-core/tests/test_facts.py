@@ -188,7 +188,7 @@ def test_a_summary_loses_a_fact(fact: str, summary: str) -> None:
 
 SOURCE = (
     "My sister Ada moved to Turin on 14 March 2024, with two dogs. The rent is 1,250 euros, the "
-    "number INV-20493, the train is at 06:45. Her lawyer is Maria Okafor."
+    "number INV-20493, the train is at 06:45. Her lawyer is Maria Okafor of Italy."
 )
 TRUE = [
     "Ada lives in Turin since March 14, 2024 and pays 1250 euros.",
@@ -197,6 +197,8 @@ TRUE = [
     "1. Ada moved.\n2. The lawyer is Maria Okafor.",
     "Earlier, everything was arranged. The Turinese flat costs 1,250 euros.",
     "The user said that her sister moved on 2024-03-14.",
+    "She moved on 14/03/2024, or 3/14/2024.",
+    "Mrs Okafor, an Italian, is a lawyer.",
 ]
 LIES = [
     ("Ada lives in Turin and pays 1,350 euros.", "1350"),
@@ -208,6 +210,8 @@ LIES = [
     ("She has 3 dogs.", "3"),
     ("See https://example.org for it.", "https://example.org"),
     ("The 7th of March it was.", "7"),
+    ("She moved on 2025-03-14.", "2025:3:14"),
+    ("She is a Spanish lawyer.", "spanish"),
 ]
 
 

@@ -64,7 +64,7 @@ _ANY_WORD = re.compile(r"[^\W_]+")
 _DIGIT = re.compile(r"\d")
 _KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc]{3,}")
 _DATED = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
-_TIMED = re.compile(r"\d{1,4}(?:[:/-]\d{1,2}){1,2}|\d{1,2}\.\d{1,2}\.\d{2,4}")
+_TIMED = re.compile(r"\d{1,4}(?::\d{1,4}){1,2}|\d{1,2}\.\d{1,2}\.\d{2,4}")
 _ENDS = ".,;:!?)]}'\"`"
 _GREEK_OR_CYRILLIC = re.compile("[\u0370-\u052f]")
 _CAPITALISED_NOUN = re.compile(
@@ -83,7 +83,12 @@ _NO_NAMES = frozenset(
     here there now then user assistant system tool
     """.split()  # noqa: SIM905
 )
+_TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof", "may"})
+"""Written with a capital and no names; "may" where it is a month."""
+_PEOPLE = ("ian", "ean", "ish", "ese", "an", "n", "i")
+"""Endings that make of a country who lives there."""
 _NOUN_ENDINGS = ("ing", "ion", "ment", "ness", "ity", "ship")
+_NOT_NAMES = CALENDAR_WORDS | _TITLES
 _NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate(
@@ -249,7 +254,7 @@ def _names(text: str) -> Iterator[str]:
     capitalised = _CAPITALISED if text.isascii() else _WORD
     for match in capitalised.finditer(text):
         word, start = match.group(), match.start()
-        if not word[0].isupper() or word == "May" or word.casefold() in CALENDAR_WORDS:
+        if not word[0].isupper() or word.casefold() in _NOT_NAMES:
             continue
         if not looks_like_name(text, start, word):
             if _begins_as_name(text, match):
@@ -391,7 +396,7 @@ class Said:
             return False
         parts = re.split(r"\D", key)
         missing = [part for part in parts if part not in self._parts]
-        is_month = len(parts) == 3 and missing == parts[1:2]
+        is_month = len(parts) == 3 and len(missing) == 1 and int(missing[0]) <= 12
         return not missing or (is_month and not self._words.isdisjoint(CALENDAR_WORDS))
 
     def _has_code(self, key: str) -> bool:
@@ -405,12 +410,15 @@ class Said:
         return any(self._is_form(key, word) for word in self._words)
 
     def _is_form(self, name: str, word: str) -> bool:
-        """Whether two words are forms of one name: Turin and Turinese, Анна and Анны."""
+        """Whether two words are forms of one name: Turin and Turinese, Italy and Italian."""
         short = min(len(name), len(word))
         if short < 4 or abs(len(name) - len(word)) > 4:
             return False
         least = short if not self._inflects else short - (1 if short <= 5 else 2)
-        return name[:least] == word[:least]
+        if name[:least] == word[:least]:
+            return True
+        stem = next((name.removesuffix(end) for end in _PEOPLE if name.endswith(end)), name)
+        return len(stem) > 3 and word.startswith(stem) and len(word) - len(stem) < 3
 
 
 def _says_enough(value: Value) -> bool:
