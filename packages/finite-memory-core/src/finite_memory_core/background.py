@@ -8,7 +8,8 @@ All threads and tasks end with the one call that they make.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .blocks import Block
@@ -74,25 +75,24 @@ class Job:
 
     def run(self) -> None:
         """Ask the summarizer, here and now; what it raises is kept, interrupts are raised too."""
-        try:
+        with self._ending():
             self.answer = self.summarizer.summarize(*self._arguments())
-        except BaseException as error:
-            self.error = error
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._done.set()
 
     async def arun(self) -> None:
         """Do the same without blocking the event loop."""
         from asyncio import to_thread
 
         asummarize = getattr(self.summarizer, "asummarize", None)
-        try:
+        with self._ending():
             if asummarize is None:
                 self.answer = await to_thread(self.summarizer.summarize, *self._arguments())
             else:
                 self.answer = await asummarize(*self._arguments())
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             self.error = error
             if not isinstance(error, Exception):
