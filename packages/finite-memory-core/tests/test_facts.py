@@ -109,7 +109,7 @@ STATED = [
 @pytest.mark.parametrize("text", STATED)
 def test_it_is_a_fact(text: str) -> None:
     """Values, negations and decisions make a sentence one, in many languages."""
-    assert [Fact(0, f"user: {text}")] == [*facts_of(block(text))]
+    assert (Fact(0, f"user: {text}"),) == facts_of(block(text))
 
 
 SMALL_TALK = [
@@ -123,7 +123,7 @@ SMALL_TALK = [
 @pytest.mark.parametrize("text", SMALL_TALK)
 def test_it_is_none(text: str) -> None:
     """Small talk is no fact, nor is a question that only names somebody."""
-    assert [] == [*facts_of(block(text))]
+    assert () == facts_of(block(text))
 
 
 def test_facts_say_who_and_where() -> None:

@@ -10,10 +10,12 @@ names. Names are told by capitals, so scripts without them have none, katakana a
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 from unicodedata import decimal, normalize
+from weakref import WeakKeyDictionary
 
 from .blocks import Block
 from .messages import Message
@@ -132,8 +134,18 @@ class Fact(NamedTuple):
         return self.text.partition(": ")[2] or self.text
 
 
-def facts_of(block: Block) -> Iterator[Fact]:
-    """Yield the facts of a block, in order."""
+_facts_of: WeakKeyDictionary[Block, tuple[Fact, ...]] = WeakKeyDictionary()
+
+
+def facts_of(block: Block) -> tuple[Fact, ...]:
+    """Return the facts of a block, in order; read once for each."""
+    found = _facts_of.get(block)
+    if found is None:
+        found = _facts_of[block] = tuple(_read(block))
+    return found
+
+
+def _read(block: Block) -> Iterator[Fact]:
     for position, message in enumerate(block.messages):
         place = block.index + position
         speaker = speaker_of(message)
@@ -327,9 +339,30 @@ class Said:
         return latin_language(self._text, self._words) in ("", "fi", "tr")
 
     @cached_property
-    def _sentences(self) -> list[tuple[bool, bool, frozenset[str]]]:
-        spans = (found for line in self._text.split("\n") for found in _sentences_of(line))
-        return [(negates(s, terms), decides(s, terms), terms) for s, terms in spans]
+    def _begun(self) -> dict[str, list[str]]:
+        """The words by their first three letters."""
+        found: dict[str, list[str]] = {}
+        for word in self._words:
+            found.setdefault(word[:3], []).append(word)
+        return found
+
+    @cached_property
+    def _sentences(self) -> list[tuple[bool, bool]]:
+        """Of each sentence, whether it negates and whether it decides something."""
+        return [(negates(s, terms), decides(s, terms)) for s, terms in self._spans]
+
+    @cached_property
+    def _spans(self) -> list[tuple[str, frozenset[str]]]:
+        return [found for line in self._text.split("\n") for found in _sentences_of(line)]
+
+    @cached_property
+    def _holding(self) -> dict[str, list[int]]:
+        """Of each word, in which sentences it stands."""
+        found: dict[str, list[int]] = {}
+        for i, (_, terms) in enumerate(self._spans):
+            for term in terms:
+                found.setdefault(term, []).append(i)
+        return found
 
     def quotes(self, line: str) -> bool:
         """Whether a line stands here word for word, perhaps behind its speaker."""
@@ -355,12 +388,13 @@ class Said:
 
     def _says(self, terms: frozenset[str], negated: bool, decided: bool) -> bool:
         """Whether one sentence has most of `terms`, and negates or decides as they do."""
-        return any(
-            (is_negated or not negated)
-            and (is_decided or not decided)
-            and 2 * len(terms & held) > len(terms)
-            for is_negated, is_decided, held in self._sentences
-        )
+        shared = Counter(i for term in terms for i in self._holding.get(term, ()))
+        for i, count in shared.items():
+            if 2 * count > len(terms):
+                is_negated, is_decided = self._sentences[i]
+                if (is_negated or not negated) and (is_decided or not decided):
+                    return True
+        return False
 
     def has(self, value: Value) -> bool:
         """Whether the value stands here, perhaps written in another way."""
@@ -386,7 +420,7 @@ class Said:
         begin = re.escape(value.unit[:4])
         behind = rf"(?<!\d)0*{value.key}[\s-]?{begin}"
         return re.search(behind, self._text) is not None or any(
-            word.startswith(value.unit[:4]) for word in self._words
+            word.startswith(value.unit[:4]) for word in self._begun.get(value.unit[:3], ())
         )
 
     def _has_number(self, key: str) -> bool:
@@ -407,7 +441,7 @@ class Said:
             return True
         if len(key) < 4:
             return False
-        return any(self._is_form(key, word) for word in self._words)
+        return any(self._is_form(key, word) for word in self._begun.get(key[:3], ()))
 
     def _is_form(self, name: str, word: str) -> bool:
         """Whether two words are forms of one name: Turin and Turinese, Italy and Italian."""
