@@ -352,8 +352,9 @@ def test_a_memory_that_is_dropped_waits_for_nobody() -> None:
     gate = Gated()
     memory = summarized_by(gate)
     say(memory)
+    before = {*threading.enumerate()}
     assert memory.summarize_later()
-    (thread,) = [t for t in threading.enumerate() if t.name == "finite-memory-summary"]
+    (thread,) = {*threading.enumerate()} - before
     assert thread.daemon
     gone = ref(memory)
     del memory
