@@ -205,6 +205,21 @@ def test_what_waits_is_bounded() -> None:
     assert memory.stats.blocks_evicted == memory.stats.unsummarized + len(waiting)
 
 
+@pytest.mark.parametrize("background", [True, False])
+def test_an_answer_that_leaves_at_once_is_not_forgotten(background: bool) -> None:
+    """Too large beside its question, it waits for the next summary, or is counted."""
+    backend = CallableBackend(lambda context: "All was well.")
+    summarizer = BackendSummarizer(backend, background=background)
+    memory = Memory(300, summarizer=summarizer, counter=quarter, session_id="s")
+    memory.append(Message.user(prose(0, 700)))
+    memory.append(Message.assistant("Well. " * 130))
+    assert 1 == memory.stats.blocks_evicted
+    assert (0 if background else 1) == memory.stats.unsummarized
+    resumed = Memory.resume(memory.store, "s", counter=quarter, summarizer=summarizer)
+    assert state(memory) == state(resumed)
+    assert background == memory.summarize()
+
+
 # -- chats ----------------------------------------------------------------------------------------
 
 

@@ -429,6 +429,12 @@ class Fold:
             ),
             [block],
         )
+        # It is folded in later or never: a summary that grew now might not fit beside the question.
+        if self.in_background:
+            waiting = self._bounded((*self.running.waiting, _waiting(block)))
+            self.running = replace(self.running, waiting=waiting)
+        elif self.summarizer is not None:
+            self.totals = self.totals.plus(unsummarized=1)
 
     def _evict(self, newest: Block, question: Block | None) -> None:
         """Make room for `newest` (pushed by the caller afterwards)."""
