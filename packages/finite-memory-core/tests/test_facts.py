@@ -199,6 +199,7 @@ TRUE = [
     "The user said that her sister moved on 2024-03-14.",
     "She moved on 14/03/2024, or 3/14/2024.",
     "Mrs Okafor, an Italian, is a lawyer.",
+    "All was well. Most is arranged. Dinner is at home.",
 ]
 LIES = [
     ("Ada lives in Turin and pays 1,350 euros.", "1350"),

@@ -82,7 +82,9 @@ _NO_NAMES = frozenset(
     """
     everything nothing something anything everyone everybody someone somebody nobody anyone one
     another both each either neither other others today tomorrow yesterday tonight earlier later
-    here there now then user assistant system tool
+    here there now then user assistant system tool all many much most some several few more less
+    half part enough time work life home family health weather breakfast lunch dinner food money
+    music love help advice people nature
     """.split()  # noqa: SIM905
 )
 _TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof", "may"})
