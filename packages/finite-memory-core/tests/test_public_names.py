@@ -14,10 +14,10 @@ import finite_memory_core
 
 PUBLIC = frozenset(
     """
-    Accountant Appended Backend BackendError Block BudgetError BusyError CacheCollapsed
-    CallableBackend CannotDecide Chat Clipped ConfigError ConflictError Context ContextBuilt
-    ContextOverflowError CorruptError CounterError Deadline Decision Delta Embedder
-    EmbedderError EstimatingCounter Evicted Eviction ExtractiveSummarizer FellBack
+    Accountant Appended Backend BackendError BackendSummarizer Block BudgetError BusyError
+    CacheCollapsed CallableBackend CannotDecide Chat Clipped ConfigError ConflictError Context
+    ContextBuilt ContextOverflowError CorruptError CounterError Deadline Decision Delta Embedder
+    EmbedderError EstimatingCounter Evicted Eviction ExtractiveSummarizer FactsDropped FellBack
     FiniteMemoryError Forgotten Hit Hybrid Importance InMemoryStore Interrupted MUST_LEAVE
     Memory MemoryEvent MemoryStats Message MessageError MissingExtraError Observer Overflowed
     Policy PolicyError Prices ReaderBackend Recall Recalled Reply Role RollingSummary

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .accounting import Accountant as Accountant
+    from .backend_summary import BackendSummarizer as BackendSummarizer
     from .backends import (
         CallableBackend as CallableBackend,
         ReaderBackend as ReaderBackend,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         Clipped as Clipped,
         ContextBuilt as ContextBuilt,
         Evicted as Evicted,
+        FactsDropped as FactsDropped,
         FellBack as FellBack,
         Forgotten as Forgotten,
         MemoryEvent as MemoryEvent,
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Accountant": "accounting",
+    "BackendSummarizer": "backend_summary",
     "CallableBackend": "backends",
     "ReaderBackend": "backends",
     "available_backends": "backends",
@@ -135,6 +138,7 @@ _HOME = {
     "Clipped": "events",
     "ContextBuilt": "events",
     "Evicted": "events",
+    "FactsDropped": "events",
     "FellBack": "events",
     "Forgotten": "events",
     "MemoryEvent": "events",
@@ -181,6 +185,7 @@ __all__ = [
     "Appended",
     "Backend",
     "BackendError",
+    "BackendSummarizer",
     "Block",
     "BudgetError",
     "BusyError",
@@ -205,6 +210,7 @@ __all__ = [
     "Evicted",
     "Eviction",
     "ExtractiveSummarizer",
+    "FactsDropped",
     "FellBack",
     "FiniteMemoryError",
     "Forgotten",

@@ -19,6 +19,7 @@ from .messages import Message, freeze, thaw
 from .spending import Spent
 from .stats import Totals
 from .stores.base import Counted
+from .summary import Running
 from .window import OpenRound
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def dump(fold: Fold) -> str:
             "blocks": [[b.index, len(b.messages), int(b.pinned)] for b in window.blocks],
             "summary_stands": window.summary is not None,
             "open": None if window.open is None else [window.open.start, len(window.open.messages)],
-            "summary": fold.summary,
+            "summary": fold.running.to_json(),
             "clips": [[i, c.message.to_dict(), c.tokens] for i, c in fold.clips.items()],
             "tokens_seen": fold.tokens_seen,
             "totals": fold.totals.to_dict(),
@@ -60,7 +61,7 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
     try:
         state: dict[str, Any] = json.loads(body)
         fold.count = count
-        fold.summary = state["summary"]
+        fold.running = Running.from_json(state["summary"])
         fold.clips = {
             i: Counted(Message.from_dict(message), tokens) for i, message, tokens in state["clips"]
         }

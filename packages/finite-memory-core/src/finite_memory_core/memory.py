@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import resuming
 from .accounting import CONTEXT_OVERHEAD, Accountant
 from .backends.base import Prices, Usage
+from .background import Job, start_in_thread, start_on_loop
 from .blocks import Block
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
@@ -53,7 +54,7 @@ from .spending import Asked, collapse, is_cold
 from .stats import MemoryStats
 from .stores.base import Store, Version
 from .stores.memory import InMemoryStore
-from .summary import Summarizer
+from .summary import Summarizer, Waiting
 from .tombstone import is_tombstone
 from .transcript import Transcript
 from .window import Window
@@ -77,6 +78,14 @@ class _Sent(NamedTuple):
     tools: tuple[Mapping[str, Any], ...]
 
 
+class _Asked(NamedTuple):
+    """A summary that was asked for: who makes it, whether it has yet to begin, and the old text."""
+
+    job: Job | None
+    is_new: bool
+    before: str
+
+
 class Memory:
     """Holds a conversation of any length inside a token budget.
 
@@ -94,6 +103,7 @@ class Memory:
             corrects itself from reported usage.
         recall: brings back from the archive what the question asks for; None for no recall.
         summarizer: folds what leaves into a summary; None for the policy's own, if it has one.
+            One that asks a model, such as `BackendSummarizer`, does so in the background.
         embedder: an `Embedder`, or a function from texts to a vector each. It serves the policies
             ``"semantic"`` and ``"hybrid"`` when named, and recall unless that has its own; None
             for words alone.
@@ -203,6 +213,8 @@ class Memory:
         self._sent: _Sent | None = None
         self._contexts = self._context_tokens = self._stable_tokens = 0
         self._policy_ms = self._policy_ms_max = 0.0
+        self._job: Job | None = None
+        self._tried: Waiting | None = None
         self._version = Version(0, 0)
         self._fold = self._new_fold()
 
@@ -274,7 +286,12 @@ class Memory:
     @property
     def summary(self) -> str:
         """The running summary of what left; "" where there is none."""
-        return self._fold.summary
+        return self._fold.running.text
+
+    @property
+    def ledger(self) -> tuple[str, ...]:
+        """The facts of what left that the summary does not hold, word for word; oldest first."""
+        return tuple(fact.text for fact in self._fold.running.ledger)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -297,6 +314,7 @@ class Memory:
             contexts=self._contexts,
             context_tokens=self._context_tokens,
             stable_tokens=self._stable_tokens,
+            facts_held=len(fold.running.ledger),
             recalled=self._recalled,
             policy_ms=self._policy_ms,
             policy_ms_max=self._policy_ms_max,
@@ -336,6 +354,7 @@ class Memory:
         """
         with self._lock:
             self._refuse_during_turn("append")
+            self._collect()
             mark = self._fold.mark()
             self._push(mark, messages)
             self._commit(mark)
@@ -350,6 +369,7 @@ class Memory:
         """
         with self._lock:
             self._refuse_during_turn("turn")
+            self._collect()
             self._turn = Turn(self, self._fold.mark())
             return self._turn
 
@@ -859,7 +879,7 @@ class Memory:
         stay = {i for b in fold.window.blocks for i in range(b.index, b.end)}
         try:
             fold.forget(gone, reader.blocks(gone | stay))
-            if fold.summary and fold.count > MOST_FOLDED:
+            if fold.running.shown and fold.count > MOST_FOLDED:
                 why = f"it was made again from the newest {MOST_FOLDED} messages of the transcript"
                 fold.fall_back("summary", why)
             self._bring_back_question(mark.window.question, reader, gone)
@@ -881,6 +901,7 @@ class Memory:
         fold = self._fold
         self._archive = self._recalled_for = None
         self._last_recalled = NOTHING
+        self._job = self._tried = None  # a summary under way may tell of it
         if self._sent is not None:
             same = _common(fold.window.flat, self._sent.messages)
             nothing = Window(0)
@@ -938,6 +959,113 @@ class Memory:
             )
         messages = tuple(c.message for c in counted)
         return Block(start, messages, sum(c.tokens for c in counted))
+
+    # -- summaries in the background ------------------------------------------------------------
+
+    def summarize(self) -> bool:
+        """Have a summarizer that works in the background fold in what waits for it, now.
+
+        It takes as long as the summarizer does. The new summary stands at once, though that
+        changes the context behind its instructions, and with it what a prompt cache holds.
+
+        Returns:
+            Whether a new summary stands. Why not is in `stats.fallbacks` and in an event.
+
+        Raises:
+            BusyError: a turn is under way, or a summary on an event loop (await `asummarize`).
+            StoreError: it could not be written; the old summary stands.
+            PolicyError: something had to leave for it, and the policy failed.
+        """
+        asked = self._asked()
+        if asked.job is not None and asked.is_new:
+            asked.job.run()
+        elif asked.job is not None:
+            if asked.job.loop is not None and not asked.job.done:
+                raise BusyError(
+                    f"a summary of session {self._session_id!r} is being made on an event loop; "
+                    "await memory.asummarize() there"
+                )
+            asked.job.wait()
+        return self._finish(asked)
+
+    async def asummarize(self) -> bool:
+        """Do as `summarize` does, without blocking the event loop while the summarizer works."""
+        asked = self._asked()
+        if asked.job is not None:
+            await (asked.job.arun() if asked.is_new else asked.job.join())
+        return self._finish(asked)
+
+    def summarize_later(self, *, on_loop: bool = False) -> bool:
+        """Begin to summarize what left, in the background; a chat does so after each reply.
+
+        The new summary stands from the first eviction on that comes after it is there. Nothing
+        is begun where nothing new has left, or while another one is being made.
+
+        Args:
+            on_loop: True for a task of the running event loop, False for a thread.
+
+        Returns:
+            Whether it was begun.
+        """
+        with self._lock:
+            waiting = self._fold.running.waiting
+            busy = self._turn is not None or self._job is not None
+            if busy or not waiting or waiting[-1] == self._tried:
+                return False
+            job = self._new_job()
+            if job is None:
+                return False
+            start_on_loop(job) if on_loop else start_in_thread(job)
+            return True
+
+    def _new_job(self) -> Job | None:
+        fold = self._fold
+        request = None if fold.running.offer is not None else fold.request(self._reader())
+        if request is None or fold.summarizer is None:
+            return None
+        self._job, self._tried = Job(fold.summarizer, request), request.running.waiting[-1]
+        return self._job
+
+    def _reader(self) -> Callable[[Waiting], Block]:
+        store, session_id = self._store, self._session_id
+
+        def read(waiting: Waiting) -> Block:
+            found = store.messages(session_id, waiting.start, waiting.end)
+            return Block(waiting.start, tuple(c.message for c in found), waiting.tokens)
+
+        return read
+
+    def _asked(self) -> _Asked:
+        with self._lock:
+            self._refuse_during_turn("summarize")
+            before = self._fold.running.text
+            if self._job is not None:
+                return _Asked(self._job, False, before)
+            self._swap()  # one that waits for an eviction: what has left since comes on top
+            return _Asked(self._new_job(), True, before)
+
+    def _finish(self, asked: _Asked) -> bool:
+        with self._lock:
+            self._refuse_during_turn("summarize")
+            self._collect()
+            self._swap()
+            return self._fold.running.text != asked.before
+
+    def _collect(self) -> None:
+        """Take in what came of the job, if it has ended; on failure it stays to be taken."""
+        job, fold = self._job, self._fold
+        if job is None or not job.done:
+            return
+        mark = fold.mark()
+        blocks = len(job.request.running.waiting)
+        self._undoing(mark, lambda: fold.offer(fold.vet(job), blocks))
+        self._commit(mark)
+        self._job = None
+
+    def _swap(self) -> None:
+        mark = self._fold.mark()
+        self._undoing(mark, self._fold.swap)
+        self._commit(mark)
 
     # -- keeping it -----------------------------------------------------------------------------
 
@@ -1014,6 +1142,7 @@ class Memory:
             tools = self._fold.tools
             self._fold = self._new_fold()
             self._sent = self._archive = self._recalled_for = None
+            self._job = self._tried = None
             if tools:
                 self.set_tools(tools)
 
