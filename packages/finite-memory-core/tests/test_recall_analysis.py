@@ -188,9 +188,3 @@ def test_any_text_can_be_analysed(text: str, speakers: list[str]) -> None:
     """And twice alike."""
     assert query(text, speakers) == query(text, speakers)
     assert terms(text) == terms(text)
-
-
-def test_an_accent_alone_is_no_term() -> None:
-    """A word of which folding leaves nothing is neither indexed nor looked for."""
-    assert () == query("¨", ()).terms
-    assert [] == terms("¨")
