@@ -201,9 +201,3 @@ def test_a_change_of_the_analysis_raises_its_version() -> None:
     told = [(sorted(d.terms), *d[2:]) for d in (document(i, m, 0) for i, m in enumerate(said))]
     digest = crc32(repr(told).encode())
     assert (1, 1_494_866_185) == (VERSION, digest), "raise VERSION, and tell it here"
-
-
-def test_an_accent_alone_is_no_term() -> None:
-    """A word of which folding leaves nothing is neither indexed nor looked for."""
-    assert () == query("¨", ()).terms
-    assert [] == terms("¨")
