@@ -240,7 +240,7 @@ def test_the_gate_keeps_small_talk_free() -> None:
 def test_where_the_gate_hardly_opens_less_is_recalled() -> None:
     """At the gate a bit more than half of the room is filled, all of it from 1.75 times it on."""
     question = "Was the greyhound in Lisbon, or in Turin with Rossi?"
-    match = talked(turns=300)._searched().search(question, 600, lambda _: True).match
+    match = talked(turns=300)._recaller._searched().search(question, 600, lambda _: True).match
     tokens = []
     for gate in (match * 1.01, match, match / 1.4, match / 1.75, match / 4, 0.0):
         memory = talked(turns=300, budget=2_000, recall=Recall(0.5, gate))

@@ -134,7 +134,7 @@ def test_a_damaged_vector_is_noticed(tmp_path: Path, damage: str) -> None:
         kept.add(Head("e", 0), [pack([1.0])] * 3)
         with store._file.borrowed() as db:
             db.execute(damage)
-        with pytest.raises(CorruptError, match=r"vector of message 1 .* dropped and are computed"):
+        with pytest.raises(CorruptError, match=r"vector of message 1 .* drops all of them"):
             list(kept.run(0, 3))
         assert Head("", 0) == kept.head()
 

@@ -371,7 +371,7 @@ def test_a_locked_file_costs_recall_nothing(path: Path) -> None:
         memory.append(*chat(200))
         assert FACTS[2] in recalled_text(memory, "greyhound")
         assert 1 == memory.stats.fallbacks["index"]
-        assert memory._searched().problem is None
+        assert memory._recaller._searched().problem is None
         with store._file.borrowed() as db:
             assert db.execute("SELECT size FROM indexed").fetchone() > (500,)
 

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         Unanswered as Unanswered,
     )
     from .eviction import Decision as Decision, Eviction as Eviction
-    from .memory import Memory as Memory, Turn as Turn
+    from .memory import Memory as Memory
     from .messages import Message as Message, Role as Role, ToolCall as ToolCall
     from .policies import (
         Hybrid as Hybrid,
@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from .summarizing import ExtractiveSummarizer as ExtractiveSummarizer
     from .summary import Summarizer as Summarizer
     from .transcript import Transcript as Transcript
+    from .turn import Turn as Turn
 
 _HOME = {
     "Accountant": "accounting",
@@ -152,7 +153,7 @@ _HOME = {
     "Decision": "eviction",
     "Eviction": "eviction",
     "Memory": "memory",
-    "Turn": "memory",
+    "Turn": "turn",
     "Message": "messages",
     "Role": "messages",
     "ToolCall": "messages",

@@ -118,6 +118,7 @@ class Fold:
         window: what stands in the context.
         limit: the tokens that the window may hold before something leaves.
         most: the tokens that it may hold where it must; above `limit` where text is recalled.
+        factor: by what counts are multiplied, as learnt from reported usage.
         usable: the tokens that a context may count, before correction.
         ceiling: the most that the model was found to take, as counted; None if it never refused.
         chosen: the low water that was chosen by prices; None for the one in `limits`.
@@ -170,12 +171,8 @@ class Fold:
 
     # -- limits and sums ------------------------------------------------------------------------
 
-    @property
-    def factor(self) -> float:
-        """By what counts are multiplied, as learnt from reported usage."""
-        return 1.0 if self.calibration is None else self.calibration.factor
-
     def _set_limit(self) -> None:
+        self.factor = 1.0 if self.calibration is None else self.calibration.factor
         room = self.limits.budget - self.limits.reserve
         usable = int(room / self.factor)
         while self.corrected(usable) > room:  # the division was rounded up
@@ -206,7 +203,7 @@ class Fold:
 
     def corrected(self, raw: int) -> int:
         """Return `raw` tokens corrected by what the provider reported, rounded up."""
-        return raw if self.calibration is None else ceil(raw * self.calibration.factor)
+        return raw if self.factor == 1.0 else ceil(raw * self.factor)
 
     def _target(self) -> int:
         """Return where an eviction stops: low water, with some room left behind instructions.

@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from threading import RLock
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import resuming
@@ -19,6 +17,7 @@ from .accounting import CONTEXT_OVERHEAD, Accountant
 from .backends.base import Prices, Usage
 from .background import Job, start_in_thread, start_on_loop
 from .blocks import Block
+from .checking import callables, check, schemas
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
 from .embedding import as_embedder
@@ -34,7 +33,6 @@ from .events import (
     Appended,
     CacheCollapsed,
     ContextBuilt,
-    FellBack,
     MemoryEvent,
     Observer,
     Recalled,
@@ -43,12 +41,11 @@ from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
 from .forgetting import MOST_FOLDED, Erased, Reader, now
 from .low_water import DEFAULT, UNCHOSEN, choose as choose_low_water
-from .messages import Message, Role, freeze
+from .messages import Message, Role
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
-from .recall.archive import Archive
-from .recall.choosing import NOTHING, Recalled as Found, choose, fitted
-from .recall.index import InMemoryIndex
+from .recall.choosing import Recalled as Found
+from .recall.recaller import Recaller
 from .settings import AUTO, Settings, check_limits, name_of
 from .spending import Asked, collapse, is_cold
 from .stats import MemoryStats
@@ -57,13 +54,13 @@ from .stores.memory import InMemoryStore
 from .summary import Summarizer, Waiting
 from .tombstone import is_tombstone
 from .transcript import Transcript
+from .turn import Turn
 from .window import Window
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from .embedding import Embedder
-    from .recall.dense import Dense
     from .recall.tool import SearchTool
 
 
@@ -159,10 +156,10 @@ class Memory:
         )
         mark = self._fold.mark()
         if tools:
-            self._fold.set_tools(_schemas(tools))
+            self._fold.set_tools(schemas(tools))
         self._store.create(self._session_id, self.settings.dumps())
-        if self._scope is not None:
-            self._store.set_scope(self._session_id, self._scope)
+        if self._recaller.scope is not None:
+            self._store.set_scope(self._session_id, self._recaller.scope)
         self._commit(mark)
 
     def _set_up(
@@ -191,24 +188,19 @@ class Memory:
         if recall is not None and recall.embedder is None:
             recall = replace(recall, embedder=embedder)
         self._recall = recall
-        self._without_embedder = 0
-        self._archive: Archive | None = None
-        self._recalled_for: tuple[Window, Block | None, str, int, int] | None = None
-        self._last_recalled = NOTHING
         self._recalled = 0
-        self._index_problem: str | None = None
-        self._index_fallbacks = 0
         self._counter = EstimatingCounter() if counter is None else counter
         if summarizer is None:
             summarizer = getattr(self._policy, "summarizer", None)
         else:
-            _check("summarizer", summarizer)
+            check("summarizer", summarizer)
         self._summarizer = summarizer
-        _check("store", store)
+        check("store", store)
         self._store, self._session_id = store, session_id
+        self._recaller = Recaller(store, session_id, recall, max_policy_ms)
         self._lock = RLock()
         self._turn: Turn | None = None
-        self._observers = _callables(observers)
+        self._observers = callables(observers)
         self._observer_errors = 0
         self._sent: _Sent | None = None
         self._contexts = self._context_tokens = self._stable_tokens = 0
@@ -326,11 +318,9 @@ class Memory:
         )
 
     def _fallbacks(self) -> Mapping[str, int]:
-        own = {"index": self._index_fallbacks, "embedder": self._without_embedder}
         counted = dict(self._fold.totals.fallbacks)
-        for what, count in own.items():
-            if count:
-                counted[what] = counted.get(what, 0) + count
+        for what, count in self._recaller.fallbacks.items():
+            counted[what] = counted.get(what, 0) + count
         return counted
 
     def _low_water_why(self) -> str:
@@ -493,10 +483,12 @@ class Memory:
                     needed=tokens,
                     available=limits.budget - limits.reserve,
                 )
-            recalled = self._recall_for(query)
+            recalled = self._recaller.bring_back(fold, query, self._version.messages)
+            self._tell_of_recall()
             messages, place, lead = self._assembled(recalled)
-            counted += recalled.tokens
-            tokens = fold.corrected(counted)
+            if recalled.tokens:
+                counted += recalled.tokens
+                tokens = fold.corrected(counted)
             same, same_counted = self._unchanged(messages, place, lead)
             stable = min(tokens, fold.corrected(same_counted))
             self._sent = _Sent(window, window.cuts, messages, place, lead, fold.tools)
@@ -526,95 +518,6 @@ class Memory:
                     self.tell(Recalled(self._session_id, recalled.hits, recalled.tokens))
                 self.tell(ContextBuilt(self._session_id, context))
             return context
-
-    def _recall_for(self, query: str | None) -> Found:
-        """Return what the archive has for the question; the same for all rounds of a turn."""
-        if self._recall is None:
-            return NOTHING
-        fold, window = self._fold, self._fold.window
-        question = window.question
-        text = query if query is not None else question.messages[0].text if question else ""
-        alone = self._recall.scope is None
-        if not text or (alone and not (fold.totals.blocks_evicted or fold.totals.unanswered)):
-            return NOTHING  # there is no archive yet
-        stop = min(fold.count if question is None else question.index, self._version.messages)
-        room = fold.recall_room
-        key = (window, question, text, stop, room)
-        if self._recalled_for != key:
-            there = {i for block in window.blocks for i in range(block.index, block.end)}
-            self._last_recalled = choose(
-                self._searched(),
-                self._recall,
-                fold.accountant,
-                text=text,
-                stop=stop,
-                room=room,
-                eligible=lambda place: place not in there,
-                max_ms=self._limits.max_policy_ms,
-            )
-            self._recalled_for = key
-            self._tell_of_index()
-        found, left = self._last_recalled, fold.most - window.tokens
-        if found.tokens <= left:
-            return found
-        return fitted(found.hits, fold.accountant, left, self._session_id)
-
-    def _searched(self) -> Archive:
-        if self._archive is None:
-            index = self._store.index(self._session_id)
-            index = InMemoryIndex() if index is None else index
-            dense = self._dense_of()
-            own = None if dense is None else dense(self._session_id)
-            if self._scope is None:
-                self._archive = Archive(self._store, self._session_id, index, own, self._skipped)
-            else:
-                from .recall.scope import ScopedArchive  # only where there is a scope
-
-                self._archive = ScopedArchive(
-                    self._store, self._session_id, index, self._scope, dense, self._skipped
-                )
-        return self._archive
-
-    @property
-    def _scope(self) -> str | None:
-        return None if self._recall is None else self._recall.scope
-
-    def _dense_of(self) -> Callable[[str], Dense] | None:
-        """Return what makes the search by meaning of a session; None without an embedder."""
-        if self._recall is None or self._recall.embedder is None:
-            return None
-        from .recall.dense import Source, dense_of  # only where there is an embedder
-
-        return dense_of(Source(self._recall.embedder), self._store)
-
-    def _tell_of_index(self) -> None:
-        """Count and tell it, once, if the store's index is damaged or cannot be written."""
-        problem = None if self._archive is None else self._archive.problem
-        if problem is not None and problem != self._index_problem:
-            self._index_fallbacks += 1
-            self.tell(FellBack(self._session_id, "index", problem))
-        self._index_problem = problem
-
-    def _skipped(self, why: str) -> None:
-        """Count, and tell, that a search did without the embedder."""
-        self._without_embedder += 1
-        self.tell(FellBack(self._session_id, "embedder", why))
-
-    def index(self) -> int:
-        """Bring the archive's index up to date, and with an embedder compute the missing vectors.
-
-        A search does both for what was said since the last one. Call this where there is time for
-        more: after an import, or after a reply.
-
-        Returns:
-            How many messages were new to the embedder.
-
-        Raises:
-            EmbedderError: the embedder failed; what was computed before that is kept.
-            StoreError: something could not be read or written.
-        """
-        with self._lock:
-            return self._searched().catch_up(self._version.messages)
 
     def _assembled(self, recalled: Found) -> tuple[tuple[Message, ...], int, int]:
         """Return the context's messages, and how many of them, and tokens, cannot change soon."""
@@ -647,17 +550,32 @@ class Memory:
         if type(limit) is not int or limit < 1:
             raise ConfigError(f"search takes a limit of 1 or more, got {limit!r}")
         with self._lock:
-            blocks = self._fold.window.blocks
-            there = {i for block in blocks for i in range(block.index, block.end)}
-            archive = self._searched()
-            ranking = archive.search(
-                query,
-                self._version.messages,
-                lambda place: place not in there,
-                self._limits.max_policy_ms,
-            )
-            self._tell_of_index()
-            return list(islice(archive.hits(ranking, limit), limit))
+            found = self._recaller.search(self._fold, query, limit, self._version.messages)
+            self._tell_of_recall()
+            return found
+
+    def index(self) -> int:
+        """Bring the archive's index up to date, and with an embedder compute the missing vectors.
+
+        A search does both for what was said since the last one. Call this where there is time for
+        more: after an import, or after a reply.
+
+        Returns:
+            How many messages were new to the embedder.
+
+        Raises:
+            EmbedderError: the embedder failed; what was computed before that is kept.
+            StoreError: something could not be read or written.
+        """
+        with self._lock:
+            return self._recaller.index(self._version.messages)
+
+    def _tell_of_recall(self) -> None:
+        """Tell what searches did without."""
+        if self._recaller.notices:
+            notices, self._recaller.notices = self._recaller.notices, []
+            for notice in notices:
+                self.tell(notice)
 
     def search_tool(
         self, *, name: str = "search_memory", limit: int = 8, max_tokens: int = 1_000
@@ -798,7 +716,7 @@ class Memory:
         with self._lock:
             self._refuse_during_turn("set_tools")
             mark = self._fold.mark()
-            self._undoing(mark, lambda: self._fold.set_tools(_schemas(tools)))
+            self._undoing(mark, lambda: self._fold.set_tools(schemas(tools)))
             self._commit(mark)
 
     def pin(self, *targets: int | Message) -> None:
@@ -899,8 +817,7 @@ class Memory:
     def _drop_traces(self) -> None:
         """Let go of what earlier contexts and searches left in this object."""
         fold = self._fold
-        self._archive = self._recalled_for = None
-        self._last_recalled = NOTHING
+        self._recaller.drop()
         self._job = self._tried = None  # a summary under way may tell of it
         if self._sent is not None:
             same = _common(fold.window.flat, self._sent.messages)
@@ -1123,7 +1040,7 @@ class Memory:
         memory._version = session.version
         if memory.settings != stored:
             memory._fold.settle()
-        store.set_scope(session_id, memory._scope)
+        store.set_scope(session_id, memory._recaller.scope)
         resuming.note_changes(memory._fold, stored, memory.settings, overrides)
         memory._commit(memory._fold.mark())
         if "tools" in overrides:
@@ -1136,12 +1053,13 @@ class Memory:
             self._refuse_during_turn("reset")
             self._store.delete(self._session_id)
             self._store.create(self._session_id, self.settings.dumps())
-            if self._scope is not None:
-                self._store.set_scope(self._session_id, self._scope)
+            if self._recaller.scope is not None:
+                self._store.set_scope(self._session_id, self._recaller.scope)
             self._version = Version(0, 0)
             tools = self._fold.tools
             self._fold = self._new_fold()
-            self._sent = self._archive = self._recalled_for = None
+            self._sent = None
+            self._recaller.drop()
             self._job = self._tried = None
             if tools:
                 self.set_tools(tools)
@@ -1159,33 +1077,6 @@ def _check_query(query: object) -> None:
         raise ConfigError(f"a query must be text, got {type(query).__name__}: {query!r:.80}")
 
 
-def _schemas(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    for i, tool in enumerate(tools):
-        if not isinstance(tool, Mapping):
-            raise MessageError(f"tools[{i}] must be a tool's schema, an object, got {tool!r:.80}")
-    return [freeze(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
-
-
-_NEEDS = {"store": ("create", "append", "messages"), "summarizer": ("summarize",)}
-
-
-def _check(name: str, thing: object) -> None:
-    """Raise `ConfigError` where `thing` cannot be what it was passed for."""
-    missing = [method for method in _NEEDS[name] if not callable(getattr(thing, method, None))]
-    if missing:
-        raise ConfigError(
-            f"{name} must be an object with {', '.join(_NEEDS[name])}, got "
-            f"{type(thing).__name__}: {thing!r:.80}"
-        )
-
-
-def _callables(observers: object) -> tuple[Observer, ...]:
-    made = tuple(observers) if isinstance(observers, Iterable) else (None,)
-    if not all(map(callable, made)):
-        raise ConfigError(f"observers must be a list of callables, got {observers!r:.120}")
-    return made
-
-
 def _common(ours: Sequence[Message], theirs: Sequence[Message]) -> int:
     """Return how many leading messages two contexts share."""
     same = 0
@@ -1194,95 +1085,3 @@ def _common(ours: Sequence[Message], theirs: Sequence[Message]) -> int:
             break
         same += 1
     return same
-
-
-class Turn:
-    """A turn under way: staged in memory, written when it ends well, undone when it does not."""
-
-    def __init__(self, memory: Memory, mark: FoldMark) -> None:
-        self._memory = memory
-        self._mark = mark
-
-    def append(self, *messages: Message) -> None:
-        """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
-        memory = self._memory
-        with memory._lock:
-            self._require_open()
-            memory._push(memory._fold.mark(), messages)
-
-    def context(self, query: str | None = None) -> Context:
-        """Return what the model should see now, what is staged included."""
-        self._require_open()
-        return self._memory.context(query)
-
-    def reckon(self, prices: Prices, idle: float | None = None) -> None:
-        """Fit the memory to what requests cost, before the turn's messages are appended.
-
-        Where the memory was made with ``low_water="auto"`` it is chosen from `prices`. Where no
-        cached prefix is alive, what would have to leave soon leaves now: rewriting the prefix
-        costs nothing then.
-
-        Args:
-            prices: what the provider charges.
-            idle: seconds since the last reply; None where that is unknown.
-        """
-        self._change(lambda: self._memory._reckon(prices, idle))
-
-    def overflow(self, context: Context, error: ContextOverflowError) -> None:
-        """Learn from a provider that refused `context` as too long, and evict to low water.
-
-        Raises:
-            BudgetError: what must stay does not fit what the model takes.
-        """
-        self._change(lambda: self._memory._overflow(context, error))
-
-    def report_usage(
-        self,
-        context: Context,
-        usage: int | Usage,
-        prices: Prices | None = None,
-        idle: float | None = None,
-    ) -> None:
-        """Account for the turn's reply; see `Memory.report_usage`."""
-        self._change(lambda: self._memory._learn(context, usage, prices, idle))
-
-    def _change(self, change: Callable[[], object]) -> None:
-        """Make a change to the memory. If it raises, only this change is undone."""
-        memory = self._memory
-        with memory._lock:
-            self._require_open()
-            memory._undoing(memory._fold.mark(), change)
-
-    def commit(self) -> None:
-        """Write everything that is staged, in one transaction. If it raises, nothing is kept."""
-        memory = self._memory
-        with memory._lock:
-            self._require_open()
-            memory._turn = None
-            memory._commit(self._mark)
-
-    def rollback(self) -> None:
-        """Undo everything that is staged. Harmless on a turn that has ended."""
-        memory = self._memory
-        with memory._lock:
-            if memory._turn is self:
-                memory._turn = None
-                memory._fold.rewind(self._mark)
-
-    def _require_open(self) -> None:
-        if self._memory._turn is not self:
-            raise BusyError("this turn has ended already; begin a new one with memory.turn()")
-
-    def __enter__(self) -> Turn:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self.rollback()
-        elif self._memory._turn is self:
-            self.commit()

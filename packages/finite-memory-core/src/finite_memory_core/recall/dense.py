@@ -21,6 +21,7 @@ from ..embedding import Embedder, embed, embedder_name
 from ..errors import EmbedderError
 from ..messages import Message
 from ..policies.base import Deadline
+from ..tombstone import is_tombstone
 from .analysis import searchable
 from .vectors import Head, InMemoryVectors, Vectors, codes_of, cosine, pack
 
@@ -314,7 +315,8 @@ def dense_of(source: Source, store: Store) -> Callable[[str], Dense]:
 
 def _text(message: Message) -> str:
     """Return what is embedded of a message: who says what; "" where nothing can be found."""
-    text = "" if message.role.instructs else searchable(message)[:MOST_CHARACTERS].strip()
+    silent = message.role.instructs or is_tombstone(message)
+    text = "" if silent else searchable(message)[:MOST_CHARACTERS].strip()
     return f"{message.name or message.role.value}: {text}" if text else ""
 
 
