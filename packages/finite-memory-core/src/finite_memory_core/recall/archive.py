@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ..errors import EmbedderError, StoreError
+from ..errors import CorruptError, EmbedderError, StoreError
 from ..messages import Message
 from ..policies.base import CannotDecide, Deadline
 from ..stores.base import Store
@@ -72,6 +73,9 @@ class Archive:
                 return rank(query, self._index, stop, eligible, self._terms_at, similar)
             except (EmbedderError, StoreError, CannotDecide) as error:
                 self._skipped(f"{error}; words alone were searched")
+                if isinstance(error, CorruptError):
+                    with suppress(StoreError):
+                        self._dense.drop()
         return rank(query, self._index, stop, eligible, self._terms_at)
 
     def index(self, stop: int) -> int:

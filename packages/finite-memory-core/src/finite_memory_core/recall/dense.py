@@ -133,6 +133,11 @@ class Dense:
         self._vectors.forget(places)
         self._forget_bits()
 
+    def drop(self) -> None:
+        """Remove all vectors: they are computed again when they are needed."""
+        self._vectors.restart("")
+        self._forget_bits()
+
     # -- searching ------------------------------------------------------------------------------
 
     def compare(self, text: str, stop: int, deadline: Deadline) -> Comparison:

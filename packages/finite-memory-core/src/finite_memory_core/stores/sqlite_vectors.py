@@ -1,7 +1,7 @@
 """A session's vectors, kept in its SQLite file.
 
 A row is found by its place, as a message is; each carries a CRC-32. What is kept is derived from
-the transcript: where a row is damaged, all of the session's are dropped and computed again.
+the transcript: where a row is damaged, `Archive` has all of the session's computed again.
 """
 
 from __future__ import annotations
@@ -122,15 +122,9 @@ class SQLiteVectors(Vectors):
             yield place - first, packed
 
     def _damaged(self, place: int) -> CorruptError:
-        try:
-            self.restart("")
-        except StoreError:
-            again = "they cannot be dropped; copy the file to where it can be written"
-        else:
-            again = "all were dropped and are computed again"
         return CorruptError(
             f"the vector of message {place} of session {self._session_id!r} in {self._file.path} "
-            f"is not what was written; {again}"
+            "is not what was written; all of the session's have to be computed again"
         )
 
 
