@@ -24,7 +24,7 @@ _MARK = "finite_memory"
 
 
 def session_key(session_id: str) -> str:
-    """Return a session's id as a header or a cache key may carry it: at most 64 plain characters."""
+    """Return a session's id as a header or a key may carry it: at most 64 plain characters."""
     if len(session_id) <= 64 and session_id.isascii() and session_id.isprintable():
         return session_id.replace(" ", "_")
     return sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -180,7 +180,7 @@ class Codec(ABC):
     def reader(self) -> Reader:
         """Return what reads a reply."""
 
-    def counting(self, context: Context) -> tuple[str, bytes] | None:
+    def counting(self, context: Context) -> tuple[str, bytes] | None:  # noqa: ARG002
         """Return where and what to ask for the exact tokens of `context`; None: not to be had."""
         return None
 

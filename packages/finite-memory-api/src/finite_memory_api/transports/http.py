@@ -69,9 +69,10 @@ class HTTPTransport:
         try:
             request = _built(self._client, library, send)
             answer = self._client.send(request, stream=True, follow_redirects=False)
+            return HTTPLine(answer, library)
         except library.HTTPError as error:
-            raise failed(error, library) from None
-        return HTTPLine(answer, library)
+            lost = failed(error, library)
+        raise lost  # outside, so that the library's error is not its context
 
 
 class HTTPLine:
@@ -89,7 +90,8 @@ class HTTPLine:
         try:
             return next(self._chunks, None)
         except self._library.HTTPError as error:
-            raise failed(error, self._library) from None
+            lost = failed(error, self._library)
+        raise lost
 
     def close(self) -> None:
         """See `driving.Line.close`."""
@@ -109,9 +111,10 @@ class AsyncHTTPTransport:
         try:
             request = _built(self._client, library, send)
             answer = await self._client.send(request, stream=True, follow_redirects=False)
+            return AsyncHTTPLine(answer, library)
         except library.HTTPError as error:
-            raise failed(error, library) from None
-        return AsyncHTTPLine(answer, library)
+            lost = failed(error, library)
+        raise lost  # outside, so that the library's error is not its context
 
 
 class AsyncHTTPLine:
@@ -129,7 +132,8 @@ class AsyncHTTPLine:
         try:
             return await anext(self._chunks, None)
         except self._library.HTTPError as error:
-            raise failed(error, self._library) from None
+            lost = failed(error, self._library)
+        raise lost
 
     async def close(self) -> None:
         """See `driving.AsyncLine.close`."""

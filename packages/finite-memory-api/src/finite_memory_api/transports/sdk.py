@@ -135,9 +135,11 @@ class SDKTransport(_SDK):
             answer = stack.enter_context(self._create(send))
         except self._module.APIStatusError as error:
             return _Answered(error)
-        except Exception as error:  # noqa: BLE001 (sorted below)
-            raise self._failed(error) from None
-        return _SDKLine(self, stack, answer)
+        except Exception as error:  # noqa: BLE001 (sorted there)
+            lost = self._failed(error)
+        else:
+            return _SDKLine(self, stack, answer)
+        raise lost  # outside, so that the SDK's error is not its context
 
 
 class _SDKLine:
@@ -151,8 +153,9 @@ class _SDKLine:
         """See `driving.Line.read`."""
         try:
             return next(self._chunks, None)
-        except Exception as error:  # noqa: BLE001 (sorted below)
-            raise self._sdk._failed(error) from None
+        except Exception as error:  # noqa: BLE001 (sorted there)
+            lost = self._sdk._failed(error)
+        raise lost
 
     def close(self) -> None:
         """See `driving.Line.close`."""
@@ -169,9 +172,11 @@ class AsyncSDKTransport(_SDK):
             answer = await stack.enter_async_context(self._create(send))
         except self._module.APIStatusError as error:
             return _AsyncAnswered(error)
-        except Exception as error:  # noqa: BLE001 (sorted below)
-            raise self._failed(error) from None
-        return _AsyncSDKLine(self, stack, answer)
+        except Exception as error:  # noqa: BLE001 (sorted there)
+            lost = self._failed(error)
+        else:
+            return _AsyncSDKLine(self, stack, answer)
+        raise lost
 
 
 class _AsyncSDKLine:
@@ -185,8 +190,9 @@ class _AsyncSDKLine:
         """See `driving.AsyncLine.read`."""
         try:
             return await anext(self._chunks, None)
-        except Exception as error:  # noqa: BLE001 (sorted below)
-            raise self._sdk._failed(error) from None
+        except Exception as error:  # noqa: BLE001 (sorted there)
+            lost = self._sdk._failed(error)
+        raise lost
 
     async def close(self) -> None:
         """See `driving.AsyncLine.close`."""
