@@ -177,7 +177,8 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tool in this API's flat shape."""
     plain: dict[str, Any] = thaw(tool)
     if "input_schema" in plain and "type" not in plain:
-        plain = {**plain, "parameters": plain.pop("input_schema"), "type": "function"}
+        schema = plain.pop("input_schema")
+        plain = {"type": "function", **plain, "parameters": schema}
     if isinstance(plain.get("function"), dict):
         plain = {"type": "function", **plain["function"]}
     if plain.get("type") == "function":
