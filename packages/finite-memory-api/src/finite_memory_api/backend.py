@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from finite_memory_core import Backend, ConfigError, Context, Delta, Prices
+from finite_memory_core import Backend, ConfigError, Context, Delta, MessageError, Prices
 from finite_memory_core.messages import freeze, thaw
 
 from .caching import session_key
@@ -121,7 +121,7 @@ class HTTPBackend(Backend):
                 model=model,
                 max_tokens=_checked_count(max_tokens, "max_tokens"),
                 streaming=bool(streaming),
-                options=thaw(freeze(options or {}, "options")),
+                options=_checked_options(options),
                 marks=self._marks(row, codec, model) if cache else "",
                 ttl=cache_ttl,
                 head_ttl=instructions_ttl,
@@ -346,6 +346,13 @@ def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
             raise ConfigError(f"header {name!r:.80} must be text without line ends")
         found[name.lower()] = value
     return found
+
+
+def _checked_options(options: Mapping[str, Any] | None) -> Any:
+    try:
+        return thaw(freeze(options or {}, "options"))
+    except MessageError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _is_header(name: object, value: object) -> bool:
