@@ -124,7 +124,7 @@ class OpenAIResponses(Codec):
             if part["type"] in _OWN and "id" in part:
                 yield thaw(part)
             elif isinstance(part.get(_OURS), str):
-                yield _output(str(part["text"]), part[_OURS])
+                yield _output(part)
             elif isinstance(found := read_part(part), Text):
                 texts.append(found.text)
             elif not isinstance(found, Own):
@@ -132,7 +132,7 @@ class OpenAIResponses(Codec):
         if isinstance(content, str):
             texts.append(content)
         if any(texts) or not (message.tool_calls or content):
-            yield {"role": "assistant", "content": "\n\n".join(texts)}
+            yield {"type": "message", "role": "assistant", "content": "\n\n".join(texts)}
         for call in message.tool_calls:
             yield _call(call)
 
@@ -158,10 +158,12 @@ class OpenAIResponses(Codec):
         return "/responses/input_tokens", assemble(fields, {"input": self._items(context)})
 
 
-def _output(text: str, id: str) -> dict[str, Any]:
-    part = {"type": "output_text", "text": text, "annotations": []}
-    said = {"type": "message", "id": id, "role": "assistant", "status": "completed"}
-    return {**said, "content": [part]}
+def _output(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the item that a text was; newer models want its phase back."""
+    text = {"type": "output_text", "text": part["text"], "annotations": []}
+    said = {"type": "message", "id": part[_OURS], "role": "assistant", "status": "completed"}
+    phase = {"phase": part["phase"]} if isinstance(part.get("phase"), str) else {}
+    return {**said, **phase, "content": [text]}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
@@ -257,7 +259,7 @@ class ResponsesReader(Reader):
         if not text and not calls:
             return None
         parts = list(_kept(self._items))
-        if not any(part["type"] in _OWN for part in parts):
+        if not any(part["type"] in _OWN or "phase" in part for part in parts):
             return Message.assistant(text or None, tool_calls=calls)
         if "".join(part.get("text", "") for part in parts if part["type"] == "output_text") != text:
             parts = [part for part in parts if part["type"] in _OWN]
@@ -276,7 +278,8 @@ def _kept(items: list[Mapping[str, Any]]) -> Iterator[Any]:
             texts = [mapping(part).get("text") for part in item.get("content") or ()]
             text = clean("".join(text for text in texts if isinstance(text, str)))
             if text:
-                own = {_OURS: item["id"]} if isinstance(item.get("id"), str) else {}
+                names = {"id": _OURS, "phase": "phase"}
+                own = {names[k]: item[k] for k in names if isinstance(item.get(k), str)}
                 yield {"type": "output_text", "text": text, **own}
 
 
