@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from finite_memory_core import BackendError, ContextOverflowError, Interrupted
 from finite_memory_api import errors
 from finite_memory_api.failures import failure, retry_after
+from finite_memory_core import BackendError, ContextOverflowError, Interrupted
 
 from .replies import KEY
 
@@ -312,7 +312,7 @@ def told(status: int | None, body: Any) -> BackendError:
 def test_a_prompt_that_is_too_long_is_known_in_every_shape(provider: str) -> None:
     """With the provider's own numbers, where it gives them."""
     status, body, limit, actual = OVERFLOWS[provider]
-    error = told(status, body)
+    error: Any = told(status, body)
     assert isinstance(error, ContextOverflowError)
     assert isinstance(error, errors.PromptTooLongError)
     assert (limit, actual) == (error.limit, error.actual)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from finite_memory_core import BackendError, Chat, Interrupted, Message, Reply
 from finite_memory_api.errors import (
     ConnectionLostError,
     DeadlineError,
@@ -20,6 +19,7 @@ from finite_memory_api.errors import (
     RedirectedError,
     UnreadableReplyError,
 )
+from finite_memory_core import BackendError, Chat, Interrupted, Message, Reply
 
 from .replies import KEY, WIRES, Wire, event
 from .servers import JSON, Answer, Server
