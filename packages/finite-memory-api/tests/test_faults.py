@@ -222,7 +222,7 @@ def test_nobody_listens(serve: Serve, drive: Callable[..., Reply]) -> None:
     server = serve(Answer())
     server.close()
     backend = WIRES["openai-chat"].backend(server.url)
-    with pytest.raises(ConnectionLostError, match="cannot be reached.*check base_url"):
+    with pytest.raises(ConnectionLostError, match=r"cannot be reached.*check base_url"):
         drive(Chat(backend, memory_of(*SAID)), "Three?")
 
 
