@@ -96,7 +96,7 @@ def _sample() -> list[Message]:
 
 
 def _table(title: str, transcripts: Sequence[Sequence[Message]]) -> Table:
-    plain = [[INSTRUCTIONS, *map(_plain, talk)] for talk in transcripts]
+    plain = [[INSTRUCTIONS, *(_plain(m) for m in talk if _counts(m))] for talk in transcripts]
     rows = [_row(case, plain) for case in cases()]
     note = (
         f"Dollars for 1,000 turns, replies included, at a budget of {BUDGET:,} tokens (characters "
@@ -109,9 +109,14 @@ def _table(title: str, transcripts: Sequence[Sequence[Message]]) -> Table:
     return Table(f"Cost of 1,000 turns, {title}", heads, rows, [note])
 
 
+def _counts(message: Message) -> bool:
+    """Return whether a message is one that both libraries treat alike: something a person said."""
+    return bool(message.text) and message.role in (Role.USER, Role.ASSISTANT)
+
+
 def _plain(message: Message) -> Message:
     """Return what both libraries carry alike: role and text."""
-    return Message(Role.USER if message.role is Role.USER else Role.ASSISTANT, message.text)
+    return Message(message.role, message.text)
 
 
 def _row(case: Case, transcripts: Sequence[Sequence[Message]]) -> list[str]:
