@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from finite_memory_api import AnthropicBackend, HTTPBackend, OpenAIBackend, prices_of
 from finite_memory_core import Memory, Message, Prices, Role, Usage
@@ -27,6 +27,9 @@ SAMPLE = ROOT / "docs" / "sample" / "conversation.jsonl"
 BUDGETS = (4_096, 8_192)
 INSTRUCTIONS = Message.system("You are a helpful companion. Answer briefly and truthfully. " * 8)
 MARKS = ("cache_control", "prompt_cache_breakpoint")
+
+Turn: TypeAlias = tuple[list[Piece], int]
+"""A request, and the tokens of the reply to it."""
 
 
 class Case(NamedTuple):
@@ -101,7 +104,8 @@ def _sample() -> list[Message]:
 
 def _table(title: str, transcripts: Sequence[Sequence[Message]], budget: int) -> Table:
     plain = [[INSTRUCTIONS, *(_plain(m) for m in talk if _counts(m))] for talk in transcripts]
-    rows = [_row(case, plain, budget) for case in cases()]
+    theirs = [list(_theirs(talk, budget)) for talk in plain]  # the same for all, and slow
+    rows = [_row(case, plain, theirs, budget) for case in cases()]
     note = (
         f"Dollars for 1,000 turns, replies included, at a budget of {budget:,} tokens (characters "
         "/ 4), the turns before the first eviction included. Peer: langchain-core's "
@@ -123,13 +127,18 @@ def _plain(message: Message) -> Message:
     return Message(message.role, message.text)
 
 
-def _row(case: Case, transcripts: Sequence[Sequence[Message]], budget: int) -> list[str]:
+def _row(
+    case: Case,
+    transcripts: Sequence[Sequence[Message]],
+    peers: Sequence[Sequence[Turn]],
+    budget: int,
+) -> list[str]:
     theirs = ours = 0.0
     turns = cached = total = 0
-    for talk in transcripts:
+    for talk, shown in zip(transcripts, peers, strict=True):
         ask, no_cache = case.provider(), 0.0
         with_cache = 0.0
-        for pieces, reply in _theirs(talk, budget):
+        for pieces, reply in shown:
             charged = ask.ask(pieces)
             with_cache += _dollars(case.prices, charged, reply)
             sent = sum(charged)
@@ -156,9 +165,6 @@ def _dollars(prices: Prices, charged: Charged, reply: int) -> float:
         reply * prices.output,
     )
     return sum(parts) / 1e6
-
-
-Turn = tuple[list[Piece], int]
 
 
 def _replies(talk: Sequence[Message]) -> Iterator[tuple[int, int]]:
