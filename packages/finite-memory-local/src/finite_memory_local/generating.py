@@ -41,7 +41,10 @@ def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]
         ConfigError: transformers refuses them, or they need several sequences at once.
     """
     made = deepcopy(given if given is not None else model.generation_config)
-    unknown = made.update(**options)
+    try:
+        unknown = made.update(**options)
+    except ValueError as error:
+        raise ConfigError(f"transformers refuses the settings {options!r}: {error}") from error
     if unknown:
         raise ConfigError(
             f"transformers' GenerationConfig knows no {', '.join(map(repr, sorted(unknown)))}; "
@@ -50,8 +53,6 @@ def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]
     for name, only in _REFUSED.items():
         if getattr(made, name, None) not in (only, None):
             raise ConfigError(f"{name}={getattr(made, name)!r} needs several caches; leave it out")
-    if made.max_new_tokens is not None and made.max_new_tokens < 1:
-        raise ConfigError(f"max_new_tokens must be 1 or more, got {made.max_new_tokens!r}")
     made.cache_implementation = None
     made.max_length = None
     made.return_dict_in_generate = False

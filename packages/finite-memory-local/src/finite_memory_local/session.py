@@ -183,6 +183,9 @@ class Session:
         self._sink = plan.sink
         ready = sum(len(piece.ids) for piece in plan.pieces) - _length(plan.segments[-1])
         self.pieces = cut(plan.pieces, ready)
+        if self.held != ready:
+            self.drop()
+            raise RuntimeError(f"{ready} tokens were to be in the cache")
         return moved
 
     def _follow(self, segments: Sequence[Segment], read: Read) -> Moved:
