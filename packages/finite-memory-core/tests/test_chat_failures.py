@@ -110,7 +110,8 @@ def test_a_partial_reply_can_be_kept(drive: Drive) -> None:
     partial = Message.assistant("Once upon", metadata=MARKED)
     assert [Message.user("Tell me a story"), partial] == list(memory.transcript[length:])
     assert appends + 1 == store.appends
-    assert memory.stats.correction != 1.0
+    assert 1.0 == memory.stats.correction  # what an interrupted reply reports may be half of it
+    assert 0 == memory.stats.spent.replies
     failed = events[-1]
     assert TurnFailed(memory.session_id, caught.value, True) == failed
     ended = events[-2]

@@ -14,13 +14,14 @@ import finite_memory_core
 
 PUBLIC = frozenset(
     """
-    Accountant Appended Backend BackendError Block BudgetError BusyError CallableBackend
-    CannotDecide Chat Clipped ConfigError ConflictError Context ContextBuilt
-    ContextOverflowError CorruptError     CounterError Deadline Decision Delta Embedder EmbedderError EstimatingCounter Evicted
-    Eviction ExtractiveSummarizer FellBack FiniteMemoryError Hit Hybrid Importance InMemoryStore
-    Interrupted MUST_LEAVE Memory MemoryEvent MemoryStats Message MessageError MissingExtraError
-    Observer Policy PolicyError Prices ReaderBackend Recall Recalled Reply Role RollingSummary
-    SQLiteStore Semantic SlidingWindow Store StoreError Summarized Summarizer TiktokenCounter
+    Accountant Appended Backend BackendError Block BudgetError BusyError CacheCollapsed
+    CallableBackend CannotDecide Chat Clipped ConfigError ConflictError Context ContextBuilt
+    ContextOverflowError CorruptError CounterError Deadline Decision Delta Embedder
+    EmbedderError EstimatingCounter Evicted Eviction ExtractiveSummarizer FellBack
+    FiniteMemoryError Hit Hybrid Importance InMemoryStore Interrupted MUST_LEAVE Memory
+    MemoryEvent MemoryStats Message MessageError MissingExtraError Observer Overflowed Policy
+    PolicyError Prices ReaderBackend Recall Recalled Reply Role RollingSummary SQLiteStore
+    Semantic SlidingWindow Spent Store StoreError Summarized Summarizer TiktokenCounter
     TokenCounter TokenizersCounter ToolCall ToolCallError Transcript Turn TurnEnded TurnFailed
     Unanswered Usage VersionError View available_backends load_backend
     """.split()  # noqa: SIM905  # a hundred quotes are no easier to read

@@ -185,7 +185,7 @@ def test_the_parts_add_up_to_the_score(said: list[Message], text: str) -> None:
 
 def test_the_parts_of_a_chat_add_up() -> None:
     """With every part among them."""
-    told = set()
+    told: set[str] = set()
     for text in (*QUESTIONS, "When did Ann sleep well?"):
         found = search(chat(40), text)
         for place, score in found.found:

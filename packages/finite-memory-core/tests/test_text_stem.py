@@ -107,3 +107,8 @@ def test_later_parts_of_a_compound_are_found() -> None:
     assert light_stem("projekt") in inner_stems("forschungsprojekt")
     assert [] == inner_stems("projekt")
     assert [] == inner_stems("2024-05-08t12")
+
+
+def test_an_accent_on_nothing_is_its_own_stem() -> None:
+    """It folds to nothing, and an empty term would stand for any such word."""
+    assert "¨" == light_stem("¨")

@@ -52,12 +52,14 @@ if TYPE_CHECKING:
     )
     from .events import (
         Appended as Appended,
+        CacheCollapsed as CacheCollapsed,
         Clipped as Clipped,
         ContextBuilt as ContextBuilt,
         Evicted as Evicted,
         FellBack as FellBack,
         MemoryEvent as MemoryEvent,
         Observer as Observer,
+        Overflowed as Overflowed,
         Recalled as Recalled,
         Summarized as Summarized,
         TurnEnded as TurnEnded,
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
         View as View,
     )
     from .recall import Hit as Hit, Recall as Recall
+    from .spending import Spent as Spent
     from .stats import MemoryStats as MemoryStats
     from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
     from .stores.base import Store as Store
@@ -126,12 +129,14 @@ _HOME = {
     "ToolCallError": "errors",
     "VersionError": "errors",
     "Appended": "events",
+    "CacheCollapsed": "events",
     "Clipped": "events",
     "ContextBuilt": "events",
     "Evicted": "events",
     "FellBack": "events",
     "MemoryEvent": "events",
     "Observer": "events",
+    "Overflowed": "events",
     "Recalled": "events",
     "Summarized": "events",
     "TurnEnded": "events",
@@ -156,6 +161,7 @@ _HOME = {
     "View": "policies.base",
     "Hit": "recall",
     "Recall": "recall",
+    "Spent": "spending",
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
     "SQLiteStore": "stores",
@@ -174,6 +180,7 @@ __all__ = [
     "Block",
     "BudgetError",
     "BusyError",
+    "CacheCollapsed",
     "CallableBackend",
     "CannotDecide",
     "Chat",
@@ -208,6 +215,7 @@ __all__ = [
     "MessageError",
     "MissingExtraError",
     "Observer",
+    "Overflowed",
     "Policy",
     "PolicyError",
     "Prices",
@@ -220,6 +228,7 @@ __all__ = [
     "SQLiteStore",
     "Semantic",
     "SlidingWindow",
+    "Spent",
     "Store",
     "StoreError",
     "Summarized",

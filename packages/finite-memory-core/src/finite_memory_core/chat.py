@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from time import monotonic
 from types import TracebackType
 
 from .backends.asking import aask, ask, title
-from .backends.base import Backend, Delta, Usage
+from .backends.base import Backend, Delta, Prices, Usage
 from .backends.closing import aclosed_after, closed_after
 from .context import Context
 from .errors import (
     BackendError,
+    BudgetError,
     ConfigError,
+    ContextOverflowError,
     FiniteMemoryError,
     Interrupted,
     MessageError,
@@ -29,6 +32,10 @@ from .memory import Memory
 from .messages import Message, Role, ToolCall
 from .stats import MemoryStats
 from .window import MARK
+
+RESENDS = 2
+"""How often a context is shortened and sent again, in one turn."""
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,23 @@ class Chat:
         self.memory = memory
         self.keeps_interrupted = interrupted == "keep"
         self.clock = clock
+        self.ended: float | None = None
+
+    def idle(self) -> float | None:
+        """Return how many seconds ago the last reply ended; None where that cannot be told.
+
+        After a resume it is told by the clock and the last message's timestamp, if there are both.
+        """
+        if self.ended is not None:
+            return monotonic() - self.ended
+        said = (m.timestamp for b in reversed(self.memory.blocks) for m in reversed(b.messages))
+        newest = next((time for time in said if time is not None), None)
+        if self.clock is None or newest is None:
+            return None
+        now = self.clock()
+        if (now.tzinfo is None) != (newest.tzinfo is None):
+            return None
+        return max(0.0, (now - newest).total_seconds())
 
     def send(self, *said: str | Message) -> Reply:
         """Record what was said, get the reply, record it, and return it.
@@ -121,7 +145,7 @@ class Chat:
         After any of them memory and store are what they were, or hold the turn as interrupted.
         """
         with _Turn(self, said) as turn:
-            with closed_after(ask(self.backend, turn.context)) as pieces:
+            with closed_after(self._pieces(turn)) as pieces:
                 for piece in pieces:
                     turn.feed(piece)
             return turn.end()
@@ -133,7 +157,7 @@ class Chat:
         happens before the first piece is asked for. Arguments and errors are those of `send`.
         """
         with _Turn(self, said) as turn:
-            with closed_after(ask(self.backend, turn.context)) as pieces:
+            with closed_after(self._pieces(turn)) as pieces:
                 for piece in pieces:
                     turn.feed(piece)
                     if piece.finish is None:
@@ -143,7 +167,7 @@ class Chat:
     async def asend(self, *said: str | Message) -> Reply:
         """Do as `send` does, without blocking the event loop while the backend works."""
         with _Turn(self, said) as turn:
-            async with aclosed_after(aask(self.backend, turn.context)) as pieces:
+            async with aclosed_after(self._apieces(turn)) as pieces:
                 async for piece in pieces:
                     turn.feed(piece)
             return turn.end()
@@ -156,12 +180,35 @@ class Chat:
         and until then the turn is under way.
         """
         with _Turn(self, said) as turn:
-            async with aclosed_after(aask(self.backend, turn.context)) as pieces:
+            async with aclosed_after(self._apieces(turn)) as pieces:
                 async for piece in pieces:
                     turn.feed(piece)
                     if piece.finish is None:
                         yield piece
             yield turn.last()
+
+    def _pieces(self, turn: _Turn) -> Iterator[Delta]:
+        """Yield the pieces of the reply; where the context was too long, of one to a shorter."""
+        while True:
+            try:
+                with closed_after(ask(self.backend, turn.context)) as pieces:
+                    yield from pieces
+            except ContextOverflowError as error:
+                turn.shorten(error)
+            else:
+                return
+
+    async def _apieces(self, turn: _Turn) -> AsyncIterator[Delta]:
+        """Do the same from an asynchronous backend."""
+        while True:
+            try:
+                async with aclosed_after(aask(self.backend, turn.context)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except ContextOverflowError as error:
+                turn.shorten(error)
+            else:
+                return
 
 
 class _Turn:
@@ -176,11 +223,16 @@ class _Turn:
         self._calls: list[ToolCall] = []
         self._usage: Usage | None = None
         self._final: Delta | None = None
+        self._resent = 0
+        self._prices: Prices | None = getattr(chat.backend, "prices", None)
+        self._idle = None if self._prices is None else chat.idle()
         self._reply: Reply | None = None
 
     def __enter__(self) -> _Turn:
         self._staged = self._chat.memory.turn()
         try:
+            if self._prices is not None:
+                self._staged.reckon(self._prices, self._idle)
             self._staged.append(*self._said)
             self.context = self._staged.context()
             self._require_answers()
@@ -198,6 +250,23 @@ class _Turn:
                 "not all tool calls of the last message have their results; send the results "
                 "together: chat.send(Message.tool(...), Message.tool(...))"
             )
+
+    def shorten(self, error: ContextOverflowError) -> None:
+        """Make a shorter context, after the backend has refused this one.
+
+        Raises:
+            ContextOverflowError: it was asked often enough, had begun to reply, or nothing more
+                can leave.
+        """
+        if self._resent == RESENDS or self._texts:
+            raise error
+        self._resent += 1
+        try:
+            self._staged.overflow(self.context, error)
+        except BudgetError as budget:
+            error.add_note(f"the context cannot be made shorter: {budget}")
+            raise error from budget
+        self.context = self._staged.context()
 
     def feed(self, piece: Delta) -> None:
         """Take in a piece of the reply."""
@@ -252,8 +321,8 @@ class _Turn:
 
     def _record(self, message: Message, finish: str) -> Reply:
         memory, staged = self._chat.memory, self._staged
-        if self._usage is not None:
-            staged.report_usage(self.context, self._usage.input_tokens)
+        if self._usage is not None and finish != INTERRUPTED:  # else it may be half the story
+            staged.report_usage(self.context, self._usage, self._prices, self._idle)
         try:
             staged.append(message)
         except MessageError as error:
@@ -261,6 +330,7 @@ class _Turn:
                 f"backend {self._title} returned a reply that cannot be recorded: {error}"
             ) from error
         staged.commit()
+        self._chat.ended = monotonic()
         self._reply = Reply(message, self.context, self._usage, memory.stats, finish)
         memory.tell(TurnEnded(memory.session_id, self._reply))
         return self._reply
@@ -291,7 +361,7 @@ class _Turn:
             return False
         self._calls.clear()  # their results would be waited for
         try:
-            self._record(self._put_together("interrupted"), "interrupted")
+            self._record(self._put_together(INTERRUPTED), INTERRUPTED)
         except FiniteMemoryError as other:
             error.add_note(f"the partial reply could not be kept: {other}")
             return False

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from .blocks import Block
 from .counting import Calibration
 from .errors import CorruptError
+from .low_water import LowWater
 from .messages import Message, freeze, thaw
+from .spending import Spent
 from .stats import Totals
 from .stores.base import Counted
 from .window import OpenRound
@@ -40,6 +42,9 @@ def dump(fold: Fold) -> str:
             "totals": fold.totals.to_dict(),
             "calibration": None if fold.calibration is None else fold.calibration.to_dict(),
             "tools": [thaw(tool) for tool in fold.tools],
+            "spent": fold.spent.to_list(),
+            "ceiling": fold.ceiling,
+            "low_water": fold.chosen,
         },
         ensure_ascii=False,
         separators=(",", ":"),
@@ -61,6 +66,9 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
         }
         fold.tokens_seen = state["tokens_seen"]
         fold.totals = Totals(**state["totals"])
+        fold.spent = Spent(*state["spent"])
+        fold.ceiling = state["ceiling"]
+        fold.chosen = None if state["low_water"] is None else LowWater(*state["low_water"])
         if fold.calibration is not None and state["calibration"] is not None:
             fold.calibration = Calibration.from_dict(state["calibration"])
         blocks = [

@@ -75,6 +75,27 @@ class FellBack(MemoryEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Overflowed(MemoryEvent):
+    """A provider found a context too long: `actual` tokens where it takes `limit`, if it says so.
+
+    From now on no context counts more than `ceiling`.
+    """
+
+    limit: int | None
+    actual: int | None
+    ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCollapsed(MemoryEvent):
+    """A cache served `cached` tokens of a prompt of which `expected` had not changed, and `why`."""
+
+    expected: int
+    cached: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recalled(MemoryEvent):
     """Messages were brought back from the archive for a context; `hits` are the best first."""
 

@@ -19,15 +19,21 @@ from .blocks import Block
 from .clip import clip
 from .counting import Calibration
 from .errors import BudgetError, CounterError, MessageError, ToolCallError
-from .events import Clipped, Evicted, FellBack, MemoryEvent, Summarized, Unanswered
+from .events import Clipped, Evicted, FellBack, MemoryEvent, Overflowed, Summarized, Unanswered
 from .eviction import Decision, Eviction, plan
+from .low_water import LowWater
 from .messages import Message, Role, freeze, thaw
 from .policies.base import Policy
+from .spending import Spent
 from .stats import Totals
 from .stores.base import Counted, Event
 from .summary import Summarizer, fold_summary, summary_message
 from .window import BRIDGE, OpenRound, Window
 
+KEPT_MOST = 0.95
+"""Of what a model is said to take no more than this is used once it has refused a context."""
+KEPT_UNKNOWN = 0.75
+"""Where it does not say, a context is cut to this share of the one that was refused."""
 RESULT_RESERVE = 64
 """Tokens kept free for each tool result that is still to come, so that a short one always fits."""
 
@@ -69,6 +75,9 @@ class Mark(NamedTuple):
     tools_tokens: int
     last: Eviction | None
     summary: str
+    spent: Spent
+    ceiling: int | None
+    chosen: LowWater | None
     staged: int
     events: int
     notices: int
@@ -81,6 +90,10 @@ class Fold:
         window: what stands in the context.
         limit: the tokens that the window may hold before something leaves.
         most: the tokens that it may hold where it must; above `limit` where text is recalled.
+        usable: the tokens that a context may count, before correction.
+        ceiling: the most that the model was found to take, as counted; None if it never refused.
+        chosen: the low water that was chosen by prices; None for the one in `limits`.
+        spent: what the replies cost.
         count: how many messages the transcript has.
         tokens_seen: what they cost, all together.
         totals: see `Totals`.
@@ -115,6 +128,9 @@ class Fold:
         self.tools: tuple[Mapping[str, Any], ...] = ()
         self.tools_tokens = 0
         self.summary = ""
+        self.spent = Spent()
+        self.ceiling: int | None = None
+        self.chosen: LowWater | None = None
         self.last: Eviction | None = None
         self.staged: list[Counted] = []
         self.events: list[Event] = []
@@ -136,8 +152,24 @@ class Fold:
         usable = int(room / self.factor)
         while self.corrected(usable) > room:  # the division was rounded up
             usable -= 1
-        self.most = usable - CONTEXT_OVERHEAD - self.tools_tokens
-        self.limit = self.most - int(self.limits.recall_share * usable)
+        self.usable = usable if self.ceiling is None else min(usable, self.ceiling)
+        self.most = self.usable - CONTEXT_OVERHEAD - self.tools_tokens
+        self.limit = self.most - self.recall_room
+
+    @property
+    def recall_room(self) -> int:
+        """The tokens, before correction, that are kept for what is recalled."""
+        return int(self.limits.recall_share * self.usable)
+
+    @property
+    def low_water(self) -> float:
+        """Where eviction stops, as a share of what may stand."""
+        return self.limits.low_water if self.chosen is None else self.chosen.share
+
+    @property
+    def everything(self) -> int:
+        """What a context with the whole transcript in it would count."""
+        return self.tokens_seen + CONTEXT_OVERHEAD + self.tools_tokens
 
     @property
     def raw_tokens(self) -> int:
@@ -154,7 +186,7 @@ class Fold:
         Where instructions and pinned blocks take most of the low water, stopping there would
         leave the rest no room and make every turn an eviction.
         """
-        low, fixed = self.limits.low_water, self.window.fixed
+        low, fixed = self.low_water, self.window.fixed
         return int(max(low * self.limit, fixed + low * low * (self.limit - fixed)))
 
     # -- undoing --------------------------------------------------------------------------------
@@ -174,6 +206,9 @@ class Fold:
             self.tools_tokens,
             self.last,
             self.summary,
+            self.spent,
+            self.ceiling,
+            self.chosen,
             len(self.staged),
             len(self.events),
             len(self.notices),
@@ -186,6 +221,7 @@ class Fold:
         self.count, self.tokens_seen = mark.messages, mark.tokens_seen
         self.totals, self.last, self.summary = mark.totals, mark.last, mark.summary
         self.calibration, self.clips = mark.calibration, mark.clips
+        self.spent, self.ceiling, self.chosen = mark.spent, mark.ceiling, mark.chosen
         del self.staged[mark.staged :]
         del self.events[mark.events :]
         del self.notices[mark.notices :]
@@ -451,8 +487,13 @@ class Fold:
         self._settle()
         self._write_checkpoint_if_due()
 
-    def learn(self, counted: int, reported: object) -> None:
+    def learn(self, counted: int, reported: object, spent: Spent | None = None) -> None:
         """Correct counts: a context `counted` as so many tokens was `reported` as so many.
+
+        Args:
+            counted: what it counted, before correction.
+            reported: what the provider counted.
+            spent: what all replies cost by now, this one included; None where only tokens count.
 
         Raises:
             CounterError: `reported` is no number of tokens.
@@ -462,14 +503,66 @@ class Fold:
             raise CounterError(
                 f"reported usage must be a whole number of tokens, 0 or more, got {reported!r}"
             )
-        if self.calibration is None:
+        if self.calibration is None and spent is None:
             return
-        self.calibration = Calibration.from_dict(self.calibration.to_dict())
-        self.calibration.observe(counted, reported)
-        self._set_limit()
-        self.note("usage", json.dumps([counted, reported]))
-        self._settle()
+        self.spent = self.spent if spent is None else spent
+        self.note("usage", json.dumps([counted, reported, *([spent.to_list()] if spent else [])]))
+        if self.calibration is not None:
+            self.calibration = Calibration.from_dict(self.calibration.to_dict())
+            self.calibration.observe(counted, reported)
+            self._set_limit()
+            self._settle()
         self._write_checkpoint_if_due()
+
+    # -- what a backend tells -------------------------------------------------------------------
+
+    def overflow(self, counted: int, limit: int | None, actual: int | None) -> None:
+        """Hold all contexts below one that a model refused, and evict to low water.
+
+        Args:
+            counted: what the refused context counted, before correction.
+            limit: the most tokens that the model takes, the reply's among them, by its own count;
+                None where it does not say.
+            actual: the tokens of that context, by its own count; None likewise.
+
+        Raises:
+            BudgetError: what must stay does not fit.
+        """
+        ceiling = int(counted * (KEPT_UNKNOWN if limit is None else KEPT_MOST))
+        if limit is not None:
+            scale = actual / counted if actual and counted else self.factor
+            room = KEPT_MOST * limit - self.limits.reserve
+            fits = int(room / scale)
+            # Where it should have fitted by their own numbers, these are of no use.
+            ceiling = min(ceiling, fits) if fits < counted else int(counted * KEPT_UNKNOWN)
+        self.ceiling = ceiling if self.ceiling is None else min(ceiling, self.ceiling)
+        self.totals = self.totals.plus(overflows=1)
+        self.notices.append(Overflowed(self.session_id, limit, actual, self.ceiling))
+        self._set_limit()
+        self._require_room()
+        self._evict_now()
+        self._checkpoint_due = True
+        self._write_checkpoint_if_due()
+
+    def choose_low_water(self, chosen: LowWater) -> None:
+        """Evict to another low water from now on."""
+        if chosen != self.chosen:
+            self.chosen = chosen
+            self.note("low_water", json.dumps(chosen))
+
+    def evict_early(self) -> None:
+        """Evict to low water now, if at least half of what would leave at the budget can leave.
+
+        For a moment in which changing the prefix costs nothing.
+        """
+        standing = self.window.tokens + self._open_tokens()
+        if standing > (self._target() + self.limit) / 2:
+            self.totals = self.totals.plus(early=1)
+            self._evict_now()
+            self._write_checkpoint_if_due()
+
+    def _evict_now(self) -> None:
+        self._evict(Block(self.count, (), self._open_tokens()), self.window.question)
 
     def replace(self, block: Block) -> None:
         """Put `block` where a block with its index stands, or where it stood before it left.
@@ -499,18 +592,21 @@ class Fold:
         Raises:
             BudgetError: what must stay does not fit.
         """
+        self._require_room()
+        self._settle()
+        self._write_checkpoint_if_due()
+
+    def _require_room(self) -> None:
         needed = self.window.required() + self._open_tokens()
         if needed > self.most:
             raise self._too_large("what must stay", needed, self.most)
-        self._settle()
-        self._write_checkpoint_if_due()
 
     def _settle(self) -> None:
         """Evict if what stands in the window exceeds the limit without anything new."""
         window, open_tokens = self.window, self._open_tokens()
         lead = window.lead_cost(Role.ASSISTANT) if open_tokens else 0
         if window.tokens + open_tokens + lead > self.limit:
-            self._evict(Block(self.count, (), open_tokens), window.question)
+            self._evict_now()
 
     def _open_tokens(self) -> int:
         opened = self.window.open
@@ -548,7 +644,10 @@ class Fold:
         if event.kind == "clip":
             self._stored_clips[event.at] = Counted(Message.from_dict(body[0]), body[1])
         elif event.kind == "usage":
-            self.learn(*body)
+            counted, reported, *spent = body
+            self.learn(counted, reported, *(Spent(*sums) for sums in spent))
+        elif event.kind == "low_water":
+            self.choose_low_water(LowWater(*body))
         elif event.kind == "tools":
             self.set_tools(freeze(body, "stored tools"))
 
@@ -560,7 +659,7 @@ class Fold:
         if limits is not None:
             more = (limits.budget - self.limits.budget) * (1 - self.limits.recall_share)
             limit += int(more / self.factor)
-        low, fixed = (limits or self.limits).low_water, self.window.fixed
+        low, fixed = self.low_water, self.window.fixed
         target = int(max(low * limit, fixed + low * low * (limit - fixed)))
         return plan(
             policy or self.policy,
@@ -578,11 +677,13 @@ class Fold:
 
     def _too_large(self, what: str, needed: int, available: int) -> BudgetError:
         hint = "" if self.limits.clips else ", or let it be clipped with oversize='clip'"
+        bound = f"the budget of {self.limits.budget}"
+        if self.ceiling is not None:
+            bound += f" (and the model, which was found to take {self.ceiling})"
         return BudgetError(
-            f"{what} costs {needed} tokens, but the budget of {self.limits.budget} leaves "
-            f"{max(0, available)} for it beside what must stay (instructions, pinned blocks, the "
-            f"last user message, tool schemas, the reserve of {self.limits.reserve}); raise the "
-            f"budget, shorten it{hint}",
+            f"{what} costs {needed} tokens, but {bound} leaves {max(0, available)} for it beside "
+            f"what must stay (instructions, pinned blocks, the last user message, tool schemas, "
+            f"the reserve of {self.limits.reserve}); raise the budget, shorten it{hint}",
             needed=needed,
             available=max(0, available),
         )

@@ -7,27 +7,37 @@ This is where the fold, the store and the observers meet. The rules of what stay
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import resuming
 from .accounting import CONTEXT_OVERHEAD, Accountant
+from .backends.base import Prices, Usage
 from .blocks import Block
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
-from .errors import BudgetError, BusyError, ConfigError, FiniteMemoryError, MessageError
-from .events import Appended, ContextBuilt, MemoryEvent, Observer, Recalled
+from .errors import (
+    BudgetError,
+    BusyError,
+    ConfigError,
+    ContextOverflowError,
+    FiniteMemoryError,
+    MessageError,
+)
+from .events import Appended, CacheCollapsed, ContextBuilt, MemoryEvent, Observer, Recalled
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
+from .low_water import DEFAULT, UNCHOSEN, choose as choose_low_water
 from .messages import Message, Role, freeze
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
 from .recall.archive import Archive
 from .recall.choosing import NOTHING, Recalled as Found, choose, fitted
 from .recall.index import InMemoryIndex
-from .settings import Settings, check_limits, name_of
+from .settings import AUTO, Settings, check_limits, name_of
+from .spending import Asked, collapse, is_cold
 from .stats import MemoryStats
 from .stores.base import Store, Version
 from .stores.memory import InMemoryStore
@@ -62,7 +72,8 @@ class Memory:
             ``"rolling_summary"``, ``"hybrid"``, the name of a registered one, or an object.
         low_water: where eviction stops once it starts, as a share of the budget. The lower, the
             rarer the evictions and the longer a prefix cache stays warm; the higher, the more of
-            the conversation is in the context (see ``docs/benchmarks.md``).
+            the conversation is in the context (see ``docs/benchmarks.md``). ``"auto"`` lets a
+            `Chat` choose it from its backend's prices; `stats` says what was chosen, and why.
         reserve: tokens of the budget that are kept free for the reply.
         counter: counts the tokens of a text; None for an estimate that needs no tokenizer and
             corrects itself from reported usage.
@@ -91,7 +102,7 @@ class Memory:
         budget: int,
         policy: str | Policy = "sliding",
         *,
-        low_water: float = 0.75,
+        low_water: float | str = DEFAULT,
         reserve: int = 0,
         counter: TokenCounter | None = None,
         recall: Recall | None = None,
@@ -129,7 +140,7 @@ class Memory:
         *,
         budget: int,
         policy: Policy,
-        low_water: float,
+        low_water: float | str,
         reserve: int,
         counter: TokenCounter | None,
         recall: Recall | None,
@@ -144,7 +155,7 @@ class Memory:
         self._limits = check_limits(
             budget, low_water, reserve, oversize, max_policy_ms, self._policy, recall
         )
-        self._oversize = oversize
+        self._low_water, self._oversize = low_water, oversize
         self._recall = recall
         self._archive: Archive | None = None
         self._recalled_for: tuple[Window, Block | None, str, int, int] | None = None
@@ -207,7 +218,7 @@ class Memory:
         limits = self._limits
         return Settings(
             limits.budget,
-            limits.low_water,
+            self._low_water,
             limits.reserve,
             self._oversize,
             limits.max_policy_ms,
@@ -248,6 +259,9 @@ class Memory:
             tokens_held=fold.corrected(fold.raw_tokens),
             blocks_held=len(fold.window.blocks),
             budget=self._limits.budget,
+            ceiling=fold.ceiling,
+            low_water=fold.low_water,
+            low_water_why=self._low_water_why(),
             contexts=self._contexts,
             context_tokens=self._context_tokens,
             stable_tokens=self._stable_tokens,
@@ -255,9 +269,16 @@ class Memory:
             policy_ms=self._policy_ms,
             policy_ms_max=self._policy_ms_max,
             correction=fold.factor,
+            correction_error=0.0 if fold.calibration is None else fold.calibration.error,
+            spent=fold.spent,
             observer_errors=self._observer_errors,
             **fold.totals.to_dict(),
         )
+
+    def _low_water_why(self) -> str:
+        if self._low_water != AUTO:
+            return "as given"
+        return (self._fold.chosen or UNCHOSEN).why
 
     # -- what is said ---------------------------------------------------------------------------
 
@@ -447,7 +468,7 @@ class Memory:
         if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, self._version.messages)
-        room = int(self._recall.share * (self._limits.budget - self._limits.reserve) / fold.factor)
+        room = fold.recall_room
         key = (window, question, text, stop, room)
         if self._recalled_for != key:
             there = {i for block in window.blocks for i in range(block.index, block.end)}
@@ -538,7 +559,7 @@ class Memory:
             limits = self._limits
             tried = check_limits(
                 limits.budget if budget is None else budget,
-                limits.low_water,
+                self._low_water,
                 limits.reserve,
                 self._oversize,
                 limits.max_policy_ms,
@@ -549,23 +570,79 @@ class Memory:
 
     # -- what else can be told ------------------------------------------------------------------
 
-    def report_usage(self, context: Context, input_tokens: int) -> None:
-        """Correct the token estimate by what a provider counted for `context`.
+    def report_usage(
+        self,
+        context: Context,
+        usage: int | Usage,
+        prices: Prices | None = None,
+        idle: float | None = None,
+    ) -> None:
+        """Account for a reply, and correct the token estimate by what the provider counted.
 
-        Does nothing where the memory was given a counter: that one is believed.
+        Counts are not corrected where the memory was given a counter: that one is believed.
+
+        Args:
+            context: what the provider was sent.
+            usage: what it reported; a number where only the prompt's tokens are known, which
+                corrects the estimate and is not added to what was spent.
+            prices: what it charges, to reckon what the memory saved; None where that is unknown.
+            idle: seconds between the reply before and this request; None where that is unknown.
+
+        Raises:
+            CounterError: a number of tokens that is none.
         """
         with self._lock:
             self._refuse_during_turn("report_usage")
             mark = self._fold.mark()
-            self._learn(mark, context, input_tokens)
+            self._undoing(mark, lambda: self._learn(context, usage, prices, idle))
             self._commit(mark)
 
-    def _learn(self, mark: FoldMark, context: Context, input_tokens: int) -> None:
+    def _learn(
+        self, context: Context, usage: int | Usage, prices: Prices | None, idle: float | None
+    ) -> None:
+        fold, counted = self._fold, context.counted_tokens
+        if not isinstance(usage, Usage):
+            fold.learn(counted, usage)
+            return
+        found = collapse(context, usage, prices, idle)
+        cold = is_cold(prices, idle)
+        asked = Asked(counted, fold.everything, prices, cold, found is not None)
+        fold.learn(counted, usage.input_tokens, fold.spent.plus(asked, usage))
+        if found is not None:
+            expected, why = found
+            fold.notices.append(
+                CacheCollapsed(self._session_id, expected, usage.cached_tokens or 0, why)
+            )
+
+    def _undoing(self, mark: FoldMark, change: Callable[[], object]) -> None:
+        """Make `change`; if it fails, everything is as it was at `mark`."""
         try:
-            self._fold.learn(context.counted_tokens, input_tokens)
+            change()
         except BaseException:
             self._fold.rewind(mark)
             raise
+
+    def _reckon(self, prices: Prices, idle: float | None) -> None:
+        fold = self._fold
+        if self._low_water == AUTO:
+            spent = fold.spent
+            chosen = choose_low_water(
+                prices,
+                self._limits.budget,
+                tokens_seen=fold.tokens_seen,
+                replies=spent.replies,
+                cold=spent.cold,
+            )
+            if chosen is not None and (fold.chosen is None or chosen.share != fold.chosen.share):
+                fold.choose_low_water(chosen)
+        if is_cold(prices, idle):
+            fold.evict_early()
+
+    def _overflow(self, context: Context, error: ContextOverflowError) -> None:
+        counted = context.counted_tokens
+        if error.actual is not None:
+            self._fold.learn(counted, error.actual)
+        self._fold.overflow(counted, error.limit, error.actual)
 
     def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
         """Send and count these tool schemas from now on.
@@ -577,11 +654,7 @@ class Memory:
         with self._lock:
             self._refuse_during_turn("set_tools")
             mark = self._fold.mark()
-            try:
-                self._fold.set_tools(_schemas(tools))
-            except BaseException:
-                self._fold.rewind(mark)
-                raise
+            self._undoing(mark, lambda: self._fold.set_tools(_schemas(tools)))
             self._commit(mark)
 
     def pin(self, *targets: int | Message) -> None:
@@ -802,11 +875,43 @@ class Turn:
         self._require_open()
         return self._memory.context(query)
 
-    def report_usage(self, context: Context, input_tokens: int) -> None:
-        """Correct the token estimate; see `Memory.report_usage`."""
-        with self._memory._lock:
+    def reckon(self, prices: Prices, idle: float | None = None) -> None:
+        """Fit the memory to what requests cost, before the turn's messages are appended.
+
+        Where the memory was made with ``low_water="auto"`` it is chosen from `prices`. Where no
+        cached prefix is alive, what would have to leave soon leaves now: rewriting the prefix
+        costs nothing then.
+
+        Args:
+            prices: what the provider charges.
+            idle: seconds since the last reply; None where that is unknown.
+        """
+        self._change(lambda: self._memory._reckon(prices, idle))
+
+    def overflow(self, context: Context, error: ContextOverflowError) -> None:
+        """Learn from a provider that refused `context` as too long, and evict to low water.
+
+        Raises:
+            BudgetError: what must stay does not fit what the model takes.
+        """
+        self._change(lambda: self._memory._overflow(context, error))
+
+    def report_usage(
+        self,
+        context: Context,
+        usage: int | Usage,
+        prices: Prices | None = None,
+        idle: float | None = None,
+    ) -> None:
+        """Account for the turn's reply; see `Memory.report_usage`."""
+        self._change(lambda: self._memory._learn(context, usage, prices, idle))
+
+    def _change(self, change: Callable[[], object]) -> None:
+        """Make a change to the memory. If it raises, only this change is undone."""
+        memory = self._memory
+        with memory._lock:
             self._require_open()
-            self._memory._learn(self._memory._fold.mark(), context, input_tokens)
+            memory._undoing(memory._fold.mark(), change)
 
     def commit(self) -> None:
         """Write everything that is staged, in one transaction. If it raises, nothing is kept."""

@@ -84,6 +84,10 @@ def replay(fold: Fold, store: Store, session: Session, stored: Settings) -> None
     limits = fold.limits
     fold.bound(_limits(stored, fold))
     _replay(fold, store, session)
+    if limits.budget != stored.budget:
+        fold.ceiling = None  # another budget is for another model
+    if limits.low_water != fold.limits.low_water:
+        fold.chosen = None
     fold.bound(limits)
 
 

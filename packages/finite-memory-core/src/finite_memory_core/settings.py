@@ -10,11 +10,13 @@ from typing import Any
 from .counting import EstimatingCounter, TokenCounter
 from .errors import ConfigError, CorruptError
 from .fold import Limits
+from .low_water import DEFAULT
 from .policies import Policy
 from .recall import Recall
 from .summary import Summarizer
 
 DEFAULT_SUMMARY_SHARE = 0.15
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Settings:
     """
 
     budget: int
-    low_water: float
+    low_water: float | str
     reserve: int
     oversize: str
     max_policy_ms: float | None
@@ -60,7 +62,7 @@ class Settings:
 
 def check_limits(
     budget: int,
-    low_water: float,
+    low_water: float | str,
     reserve: int,
     oversize: str,
     max_policy_ms: float | None,
@@ -79,11 +81,15 @@ def check_limits(
             f"budget must be a positive number of tokens above the reserve for the reply, got "
             f"budget={budget}, reserve={reserve}"
         )
-    if not _is_number(low_water) or not 0 < low_water <= 1:
+    if low_water == AUTO:
+        share = DEFAULT
+    elif isinstance(low_water, str) or not _is_number(low_water) or not 0 < low_water <= 1:
         raise ConfigError(
-            f"low_water must lie above 0 and at most at 1 (a share of the budget), got "
-            f"{low_water!r}"
+            f"low_water must lie above 0 and at most at 1 (a share of the budget), or be 'auto' to "
+            f"be chosen from a backend's prices; got {low_water!r}"
         )
+    else:
+        share = low_water
     if oversize not in ("raise", "clip"):
         raise ConfigError(f"oversize must be 'raise' or 'clip', got {oversize!r}")
     if max_policy_ms is not None and not (_is_number(max_policy_ms) and max_policy_ms > 0):
@@ -91,9 +97,9 @@ def check_limits(
             f"max_policy_ms must be a positive number of milliseconds or None, got "
             f"{max_policy_ms!r}"
         )
-    share = getattr(policy, "summary_share", DEFAULT_SUMMARY_SHARE)
+    summary = getattr(policy, "summary_share", DEFAULT_SUMMARY_SHARE)
     recalled = 0.0 if recall is None else recall.share
-    return Limits(budget, low_water, reserve, oversize == "clip", max_policy_ms, share, recalled)
+    return Limits(budget, share, reserve, oversize == "clip", max_policy_ms, summary, recalled)
 
 
 def _is_number(value: object) -> bool:

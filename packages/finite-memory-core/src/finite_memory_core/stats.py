@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .spending import Spent
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -18,6 +20,8 @@ class Totals:
         summaries: how often blocks were folded into the summary.
         clipped: messages that were too large and stand clipped in the context.
         unanswered: blocks kept out because a tool call in them never got its result.
+        early: evictions that came before the budget was full, because no cache was warm.
+        overflows: contexts that a provider found too long, whatever was counted here.
         fallbacks: how often something stood in for what was asked for, by what failed.
     """
 
@@ -27,6 +31,8 @@ class Totals:
     summaries: int = 0
     clipped: int = 0
     unanswered: int = 0
+    early: int = 0
+    overflows: int = 0
     fallbacks: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, *, fallback: str | None = None, **more: int) -> Totals:
@@ -54,6 +60,9 @@ class MemoryStats:
         tokens_held: what a context built now would hold, everything counted.
         blocks_held: blocks in that context.
         budget: the most that it may hold.
+        ceiling: the most that the model was found to take, as counted; None where it never refused.
+        low_water: where eviction stops, as a share of the budget.
+        low_water_why: where that comes from.
         contexts: contexts built by this object.
         context_tokens: what they held, all together.
         stable_tokens: how much of that was the unchanged prefix of the context before.
@@ -61,9 +70,11 @@ class MemoryStats:
         policy_ms: milliseconds that the policy took, all evictions of this object together.
         policy_ms_max: the longest of them.
         correction: the factor by which counts are corrected from reported usage.
+        correction_error: how far counts corrected by it were off at most, lately; 0.02 is 2 %.
+        spent: what the replies cost, as the providers reported it; see `Spent`.
         observer_errors: exceptions that observers raised; they are logged and stop nothing.
-        evictions, blocks_evicted, tokens_evicted, summaries, clipped, unanswered, fallbacks:
-            see `Totals`.
+        evictions, blocks_evicted, tokens_evicted, summaries, clipped, unanswered, early, overflows,
+            fallbacks: see `Totals`.
     """
 
     messages: int
@@ -71,6 +82,9 @@ class MemoryStats:
     tokens_held: int
     blocks_held: int
     budget: int
+    ceiling: int | None
+    low_water: float
+    low_water_why: str
     contexts: int
     context_tokens: int
     stable_tokens: int
@@ -78,6 +92,8 @@ class MemoryStats:
     policy_ms: float
     policy_ms_max: float
     correction: float
+    correction_error: float
+    spent: Spent
     observer_errors: int
     evictions: int
     blocks_evicted: int
@@ -85,6 +101,8 @@ class MemoryStats:
     summaries: int
     clipped: int
     unanswered: int
+    early: int
+    overflows: int
     fallbacks: Mapping[str, int]
 
     @property
@@ -95,4 +113,9 @@ class MemoryStats:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, `stable_share` among them."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**own, "fallbacks": dict(self.fallbacks), "stable_share": self.stable_share}
+        return {
+            **own,
+            "spent": self.spent.to_dict(),
+            "fallbacks": dict(self.fallbacks),
+            "stable_share": self.stable_share,
+        }

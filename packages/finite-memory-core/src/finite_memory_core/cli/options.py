@@ -8,6 +8,7 @@ from typing import Any
 from ..memory import Memory
 from ..policies import POLICIES
 from ..recall import Recall
+from ..settings import AUTO
 
 BUDGET = 4096
 
@@ -28,9 +29,10 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--low-water",
-        type=float,
+        type=_low_water,
         metavar="SHARE",
-        help="where an eviction stops, as a share of the budget",
+        help="where an eviction stops, as a share of the budget; 'auto' chooses it from what the "
+        "backend's provider charges",
     )
     parser.add_argument(
         "--reserve", type=int, metavar="TOKENS", help="tokens that are kept free for the reply"
@@ -46,6 +48,13 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
         choices=("raise", "clip"),
         help="what happens to a message that cannot fit: an error, or its middle is left out",
     )
+
+
+def _low_water(text: str) -> float | str:
+    return text if text == AUTO else float(text)
+
+
+_low_water.__name__ = "share"  # what argparse calls it when it refuses a text
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:

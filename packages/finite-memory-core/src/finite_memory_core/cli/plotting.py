@@ -189,7 +189,7 @@ class _Picture:
         for i, replay in enumerate(self._replays):
             points = [(turn.number, turn.tokens) for turn in replay.turns]
             yield self._curve(f"line{i % 5}", replay.settings.policy, points, scale)
-        low = settings.low_water * (settings.budget - settings.reserve)
+        low = self._replays[0].stats.low_water * (settings.budget - settings.reserve)
         for kind, tokens in (("budget", settings.budget), ("low", low)):
             yield f'<path class="{kind}" d="M{_LEFT} {_short(scale.y(tokens))}h{_SPAN}"/>'
         yield from self._names(top)

@@ -16,7 +16,7 @@ from . import plotting
 from .options import add_memory_options, memory_from
 from .reading import FORMATS, Source, read
 from .replaying import Replay, TurnRecord, replay
-from .showing import eviction_as_dict, print_context, print_eviction, print_stats
+from .showing import eviction_as_dict, low_water_of, print_context, print_eviction, print_stats
 from .terminal import clean, counted, number, percent, print_table, progress
 
 
@@ -145,7 +145,7 @@ def _print_figures(done: Replay) -> None:
 
 def _print_comparison(replays: list[Replay]) -> None:
     settings = replays[0].settings
-    print(f"budget {number(settings.budget)} tokens, low water {percent(settings.low_water)}\n")
+    print(f"budget {number(settings.budget)} tokens, low water {low_water_of(settings)}\n")
     headers = ["policy", *_COLUMNS]
     print_table(headers, ([done.settings.policy, *_comparison(done)] for done in replays))
     print(f"\nfull history in the last turn: {number(replays[0].turns[-1].full_tokens)} tokens")

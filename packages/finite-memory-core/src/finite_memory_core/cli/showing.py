@@ -93,11 +93,17 @@ def _finite(value: Any) -> Any:
     return None if value in (float("inf"), float("-inf")) else value
 
 
+def low_water_of(settings: Settings) -> str:
+    """Return where eviction stops, in a word."""
+    low = settings.low_water
+    return low if isinstance(low, str) else percent(low)
+
+
 def described(settings: Settings) -> str:
     """Return a memory's settings in a line."""
     line = (
         f"{clean(settings.policy)}, budget {number(settings.budget)} tokens, low water "
-        f"{percent(settings.low_water)}"
+        f"{low_water_of(settings)}"
     )
     return f"{line}, reserve {number(settings.reserve)}" if settings.reserve else line
 

@@ -42,7 +42,7 @@ def light_stem(word: str) -> str:
     if first.isdigit():
         return word if word.isascii() else "".join(str(digit(c, c)) for c in word)
     if first < "\u0590" or "\u10a0" <= first < "\u1100" or "\u1e00" <= first < "\u2000":
-        return _cut(_folded(word))
+        return _cut(_folded(word)) or word  # an accent on nothing folds to nothing
     if "\u0600" <= first < "\u0780":
         return _arabic(word)
     if "\u0900" <= first < "\u0980":
