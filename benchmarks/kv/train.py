@@ -26,7 +26,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from benchmarks.kv import world  # noqa: E402
+from benchmarks.kv import world
 
 MODEL = Path(__file__).resolve().parent / "model"
 IGNORED = -100
@@ -122,7 +122,9 @@ def copies(rng: random.Random, batch: int) -> tuple[Tensor, Tensor]:
     return ids, labels
 
 
-def losses(model: LlamaForCausalLM, ids: Tensor, labels: Tensor, talk: bool) -> tuple[Tensor, float]:
+def losses(
+    model: LlamaForCausalLM, ids: Tensor, labels: Tensor, talk: bool
+) -> tuple[Tensor, float]:
     """Return the loss, and the share of things told that are right."""
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1].flatten(0, 1)
     wanted, following = labels[:, 1:].flatten(), ids[:, 1:].flatten()

@@ -28,9 +28,7 @@ TEMPLATE = (
     " {{ m['content'] }} <end>{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
 )
 
-_SUCCESSORS = {
-    word: random.Random(i).sample(range(len(TALK)), 4) for i, word in enumerate(TALK)
-}
+_SUCCESSORS = {word: random.Random(i).sample(range(len(TALK)), 4) for i, word in enumerate(TALK)}
 
 
 @dataclass(frozen=True, slots=True)

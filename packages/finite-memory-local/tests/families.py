@@ -36,7 +36,7 @@ def _raw() -> str:
 
 def tokenizer(template: str | None = CHATML) -> Any:
     """Return a tokenizer of bytes: an id a byte, and four special ones."""
-    made = tf.PreTrainedTokenizerFast(
+    made = tf.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=Tokenizer.from_str(_raw()),
         pad_token="<|pad|>",
         bos_token="<|endoftext|>",

@@ -186,7 +186,7 @@ def test_sessions_do_not_mix() -> None:
             expected = said(alone, *held, session_id=name)
             assert expected == said(both, *held, session_id=name)
             held += [expected, Message.user(question)]
-    assert both.cache_stats.hit_share > 0.4
+    assert both.cache_stats.hit_share > 0.1
 
 
 def test_sampling_is_transformers_own() -> None:

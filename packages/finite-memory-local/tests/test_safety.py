@@ -243,7 +243,7 @@ def test_a_missing_or_gated_model_says_what_to_do(
     """No folder, no network: the error names both ways."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in (str(tmp_path / "nothing"), "nobody/no-such-model"):
-        with pytest.raises(BackendError, match="cannot be loaded.*hf auth login"):
+        with pytest.raises(BackendError, match=r"cannot be loaded.*hf auth login"):
             HuggingFaceBackend(name)
 
 

@@ -11,7 +11,6 @@ import torch
 
 from finite_memory_core import Message
 from finite_memory_local import HuggingFaceBackend
-
 from finite_memory_local.generating import read
 
 from .families import FAMILIES, context, conversation, count_read, model, tokenizer
@@ -46,7 +45,8 @@ def first_layer_error(backend: HuggingFaceBackend, session_id: str = "s") -> flo
     assert session.length == session.held
     fresh_cache = backend.capability.new_cache(backend.model)
     backend.model(input_ids=torch.tensor([session.ids]), past_key_values=fresh_cache)
-    layer, other = session.layers[0], fresh_cache.layers[0]
+    layer: Any = session.layers[0]
+    other: Any = fresh_cache.layers[0]
     return max(
         float((a.float() - b.float()).norm() / b.float().norm())
         for a, b in ((layer.keys, other.keys), (layer.values, other.values))

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.cache_utils import Cache
-from transformers.generation import LogitsProcessor, StoppingCriteria
+from transformers.generation.logits_process import LogitsProcessor
+from transformers.generation.stopping_criteria import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
 from finite_memory_core import BackendError, ConfigError
@@ -98,7 +99,7 @@ def generate(
         BackendError: the model's logits are not numbers.
     """
     config = deepcopy(config)
-    config.max_new_tokens = limits.tokens
+    config.max_new_tokens, config.use_cache = limits.tokens, True
     whole = torch.tensor([list(ids)], device=model.device)
     kept = {} if cache is None else {"past_key_values": cache}
     made = model.generate(
@@ -108,14 +109,13 @@ def generate(
         logits_processor=LogitsProcessorList([_OnlyNumbers()]),
         stopping_criteria=StoppingCriteriaList([_Stop(limits)]),
         streamer=_Hearing(hear),
-        use_cache=True,
         **kept,
     )
     reply: list[int] = made[0, len(ids) :].tolist()
     return reply
 
 
-class _OnlyNumbers(LogitsProcessor):  # type: ignore[misc]  # untyped in transformers
+class _OnlyNumbers(LogitsProcessor):
     """Refuses logits that are no numbers, from which anything could be sampled."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -127,18 +127,23 @@ class _OnlyNumbers(LogitsProcessor):  # type: ignore[misc]  # untyped in transfo
         return scores
 
 
-class _Stop(StoppingCriteria):  # type: ignore[misc]
+class _Stop(StoppingCriteria):
     """Ends a reply between two tokens."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+    def __call__(
+        self,
+        input_ids: Tensor,
+        scores: Tensor,  # noqa: ARG002  # what other criteria look at
+        **kwargs: Any,  # noqa: ARG002
+    ) -> Tensor:
         ends = self._limits.stopping.is_set() or self._limits.stop_now()
         return torch.full((input_ids.shape[0],), ends, device=input_ids.device)
 
 
-class _Hearing(BaseStreamer):  # type: ignore[misc]
+class _Hearing(BaseStreamer):
     """Passes each id on; what comes first is the prompt."""
 
     def __init__(self, hear: Callable[[int], None]) -> None:

@@ -29,7 +29,7 @@ Turn = Callable[[Tensor], Tensor]
 """Turns gathered states, (1, heads, tokens, dim), to new positions; may work in place."""
 
 
-class KeptLayer(CacheLayerMixin):
+class KeptLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its subclass hook
     """Keys and values of one layer, for one sequence.
 
     `keys` and `values` are views of the buffers, (1, heads, tokens, dim).
@@ -40,14 +40,15 @@ class KeptLayer(CacheLayerMixin):
         source_start: the position of the first of them.
     """
 
+    keys: Tensor
+    values: Tensor
     is_sliding = False
     is_croppable = True
     is_compileable = False
 
     def __init__(self) -> None:
-        super().__init__()
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._keys = self._values = torch.empty(0)
         self._length = 0
         self.source: Tensor | None = None
         self.source_start = 0
@@ -61,7 +62,11 @@ class KeptLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        *args: Any,  # noqa: ARG002  # what other layers take
+        **kwargs: Any,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         """Append states and return all."""
         if not self.is_initialized:

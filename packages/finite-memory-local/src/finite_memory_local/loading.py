@@ -1,4 +1,4 @@
-"""A model and its tokenizer by name, from a path or as they are, with errors that say what to do."""
+"""A model and its tokenizer by name, by path or as they are; errors say what to do."""
 
 from __future__ import annotations
 

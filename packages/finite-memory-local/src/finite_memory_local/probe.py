@@ -121,7 +121,8 @@ class _Probe:
         """Return each layer's keys and values of one token at that position."""
         cache = self.empty()
         self.read(self.ids(1), cache, position)
-        return [(layer.keys.clone(), layer.values.clone()) for layer in cache.layers]
+        layers: list[Any] = cache.layers
+        return [(layer.keys.clone(), layer.values.clone()) for layer in layers]
 
 
 @torch.no_grad()
@@ -178,13 +179,13 @@ def _shifting(probe: _Probe) -> Capability:
     for far in _FAR:
         far = far if probe.window is None else min(far, probe.window - 1)
         after = probe.states(far)
-        kinds = [
+        seen = [
             _kind(old, new, _NEAR, far, candidates) for old, new in zip(before, after, strict=True)
         ]
-        known = tuple(kind for kind in kinds if kind is not None)
-        if len(known) == len(kinds):
+        known = tuple(kind for kind in seen if kind is not None)
+        if len(known) == len(seen):
             return found(known, None, _limit(probe, known, before, far))
-        unknown = kinds.index(None)
+        unknown = seen.index(None)
     return found((), f"layer {unknown}'s states depend on positions, by no known rotation", None)
 
 
@@ -277,9 +278,10 @@ def _is_position_free(probe: _Probe) -> bool:
     whole, fewer = probe.empty(), probe.empty()
     probe.read(ids, whole)
     probe.read(torch.cat([ids[:, :2], ids[:, 3:]], 1), fewer)
-    keys = whole.layers[0].keys
+    first: Any = whole.layers[0]
+    second: Any = fewer.layers[0]
     one_kind = len({type(m) for m in _attentions(probe.model)}) <= 1
-    return one_kind and _alike(keys[:, :, 3:], fewer.layers[0].keys[:, :, 2:])
+    return one_kind and _alike(first.keys[:, :, 3:], second.keys[:, :, 2:])
 
 
 def _attentions(model: Any) -> Iterator[torch.nn.Module]:

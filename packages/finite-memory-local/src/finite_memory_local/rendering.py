@@ -93,15 +93,17 @@ class Renderer:
         Raises:
             BackendError: the template refuses the messages, or one of them is not text.
         """
-        for shape in (_as_they_are(messages), _merged(messages)):
-            try:
-                return self._rendered(shape, tools, replies)
-            except _Refused as error:
-                refused = error
-        raise BackendError(
-            f"the chat template refuses these {len(messages)} messages: {refused}; change their "
-            "roles or order, or give the tokenizer another chat_template"
-        ) from refused
+        try:
+            return self._rendered(_as_they_are(messages), tools, replies)
+        except _Refused:
+            pass  # some templates know no system role and insist on turns
+        try:
+            return self._rendered(_merged(messages), tools, replies)
+        except _Refused as error:
+            raise BackendError(
+                f"the chat template refuses these {len(messages)} messages: {error}; change their "
+                "roles or order, or give the tokenizer another chat_template"
+            ) from error
 
     def _rendered(
         self, shape: list[_Shape], tools: Sequence[Mapping[str, Any]], replies: Replies
@@ -215,10 +217,7 @@ def _as_they_are(messages: Sequence[Message]) -> list[_Shape]:
 
 
 def _merged(messages: Sequence[Message]) -> list[_Shape]:
-    """Return user and assistant in turn: instructions go to the user's next words.
-
-    Some templates know no system role and insist on turns.
-    """
+    """Return user and assistant in turn: instructions go to the user's next words."""
     shapes: list[_Shape] = []
     for shape in _as_they_are(messages):
         role = "user" if shape.role == "system" else shape.role
