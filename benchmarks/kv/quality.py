@@ -91,7 +91,8 @@ def _asked(chat: Chat, made: HuggingFaceBackend, fact: world.Fact) -> str:
 def _shares(found: Sequence[tuple[int, bool, bool]]) -> list[str]:
     thirds = [[right for third, _, right in found if third == i] for i in range(3)]
     kept = [right for _, was_kept, right in found if was_kept]
-    shares = [*map(mean, thirds), len(kept) / len(found), mean(kept) if kept else 0.0]
+    parts = [mean(map(float, third)) for third in thirds]
+    shares = [*parts, len(kept) / len(found), mean(map(float, kept)) if kept else 0.0]
     return [f"{share:.1%}" for share in shares]
 
 
@@ -165,7 +166,7 @@ def _compare(
     ids = [i for piece in plan.pieces for i in piece.ids]
     answer = [world.IDS[word] for word in fact.answer.split()]
     rest = torch.tensor([[*ids[session.held :], *answer[:-1]]])
-    shifted = made.model(input_ids=rest, past_key_values=session.cache).logits[0, -len(answer) :]
+    shifted = made.model(input_ids=rest, cache=session.cache).logits[0, -len(answer) :]
     whole = torch.tensor([[*ids, *answer[:-1]]])
     fresh = made.model(input_ids=whole, use_cache=False).logits[0, -len(answer) :]
     wanted = torch.tensor(answer)
@@ -182,7 +183,7 @@ def _compare(
 
 def _follow(made: HuggingFaceBackend, session: Session, plan: Any) -> None:
     def reads(ids: Sequence[int]) -> None:
-        made.model(input_ids=torch.tensor([list(ids)]), past_key_values=session.cache)
+        made.model(input_ids=torch.tensor([list(ids)]), cache=session.cache)
 
     session.follow(plan, reads)
 
@@ -226,7 +227,7 @@ def _stream(tokens: int, sinks: int, read_again: bool) -> list[float]:
         plan = session.plan(pieces, not read_again, 0)
         _follow(made, session, plan)
         rest = [i for p in plan.pieces for i in p.ids][session.held :]
-        out = made.model(input_ids=torch.tensor([rest]), past_key_values=session.cache)
+        out = made.model(input_ids=torch.tensor([rest]), cache=session.cache)
         logits = out.logits[0]
         if last is not None:
             before = torch.cat([last[None], logits[-chunk:-1]])

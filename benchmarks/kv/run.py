@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from benchmarks.kv import families, quality, speed, steady  # noqa: E402
+from benchmarks.kv import families, quality, shapes, speed, steady  # noqa: E402
 from benchmarks.machine import describe  # noqa: E402
 from benchmarks.tables import Table, write_between  # noqa: E402
 
@@ -36,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the local backend.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--shape", default="SmolLM2-135M", choices=speed.shapes.SHAPES)
+    parser.add_argument("--shape", default="SmolLM2-135M", choices=shapes.SHAPES)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--contexts", nargs="+", type=int, default=[4_096, 8_192])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])

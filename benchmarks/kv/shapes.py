@@ -42,9 +42,10 @@ def model(shape: str, dtype: torch.dtype, device: str, layers: int | None = None
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            made = LlamaForCausalLM(config).eval()
+            made: Any = LlamaForCausalLM(config)
     finally:
         torch.set_default_dtype(before)
+    made.eval()
     made.generation_config.eos_token_id = None
     return made
 
@@ -57,7 +58,7 @@ def tokenizer(shape: str) -> Any:
     raw = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     raw.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=raw,
         eos_token="<|im_end|>",
         additional_special_tokens=["<|im_start|>"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -112,7 +113,7 @@ class Bench:
         """Return the seconds to each token of transformers' own `generate`."""
         whole = torch.tensor([ids], device=self.model.device)
         heard = _First()
-        more = {} if cache is None else {"past_key_values": cache}
+        more = {} if cache is None else {"cache": cache}
         self._sync()
         began = time.perf_counter()
         self.model.generate(
@@ -166,7 +167,7 @@ class Bench:
         evicting, reading = [], []
         for round_ in range(max(3, self.repeats)):
             plan = self.session.plan(stays, True, 0)
-            evicting.append(self._time(lambda plan=plan: self.session.follow(plan, lambda _: None)))
+            evicting.append(self._time(partial(self.session.follow, plan, lambda _: None)))
             if round_ < self.repeats:
                 reading.append(self._plain(kept, 1)[0])
             for layer, (keys, values) in zip(self.session.layers, saved, strict=True):

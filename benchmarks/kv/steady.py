@@ -19,7 +19,7 @@ def table(
     """Hold the same conversation in each mode; only the turns at a full budget count."""
     model = shapes.model(shape, torch.float32, device, layers)
     coder = shapes.tokenizer(shape)
-    chats = {}
+    chats: dict[str, tuple[Chat, HuggingFaceBackend, list[tuple[float, float]]]] = {}
     for kv in ("off", "exact", "shift"):
         backend = HuggingFaceBackend(
             model, tokenizer=coder, kv=kv, max_new_tokens=8, min_new_tokens=8, do_sample=False

@@ -88,7 +88,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     raw = Tokenizer(models.WordLevel(IDS, unk_token="unknown"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special: dict[str, Any] = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "<end>"}
-    made = PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=raw,
         additional_special_tokens=["<user>", "<bot>"],
         clean_up_tokenization_spaces=False,

@@ -49,8 +49,9 @@ class TestShift(_Contract):
 
 
 class TestOff(_Contract):
-    """Without a cache."""
+    """Without a cache: the same context gets the same pieces, usage and all."""
 
+    deterministic = True
     kv = "off"
 
 

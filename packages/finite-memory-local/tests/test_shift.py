@@ -44,7 +44,7 @@ def first_layer_error(backend: HuggingFaceBackend, session_id: str = "s") -> flo
     session = backend._sessions[session_id]
     assert session.length == session.held
     fresh_cache = backend.capability.new_cache(backend.model)
-    backend.model(input_ids=torch.tensor([session.ids]), past_key_values=fresh_cache)
+    backend.model(input_ids=torch.tensor([session.ids]), cache=fresh_cache)
     layer: Any = session.layers[0]
     other: Any = fresh_cache.layers[0]
     return max(

@@ -6,6 +6,7 @@ one, through a streamer. Knows nothing of text, messages and sessions.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
@@ -101,7 +102,7 @@ def generate(
     config = deepcopy(config)
     config.max_new_tokens, config.use_cache = limits.tokens, True
     whole = torch.tensor([list(ids)], device=model.device)
-    kept = {} if cache is None else {"past_key_values": cache}
+    kept = {} if cache is None else {"cache": cache}
     made = model.generate(
         input_ids=whole,
         attention_mask=torch.ones_like(whole),
@@ -195,12 +196,17 @@ def read(model: Any, ids: Sequence[int], cache: Cache, chunk: int, stopping: Eve
     Raises:
         Stopped: nobody wants the reply any more.
     """
+    last_only = {"logits_to_keep": 1} if _takes(model, "logits_to_keep") else {}
     for start in range(0, len(ids), chunk):
         if stopping.is_set():
             raise Stopped
         part = torch.tensor([list(ids[start : start + chunk])], device=model.device)
         with torch.no_grad():
-            model(input_ids=part, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            model(input_ids=part, cache=cache, use_cache=True, **last_only)
+
+
+def _takes(model: Any, argument: str) -> bool:
+    return argument in inspect.signature(model.forward).parameters
 
 
 class Stopped(Exception):

@@ -105,7 +105,7 @@ class _Probe:
     def read(self, ids: Tensor, cache: Cache, position: int | None = None) -> Tensor:
         """Read ids, (1, tokens), into the cache; returns the last logits."""
         where = {} if position is None else {"position_ids": self._at(position)}
-        out = self.model(input_ids=ids, past_key_values=cache, use_cache=True, **where)
+        out = self.model(input_ids=ids, cache=cache, use_cache=True, **where)
         last: Tensor = out.logits[0, -1].float()
         return last
 
