@@ -101,6 +101,8 @@ def generate(
     """
     config = deepcopy(config)
     config.max_new_tokens, config.use_cache = limits.tokens, True
+    if config.min_new_tokens is not None:
+        config.min_new_tokens = min(config.min_new_tokens, limits.tokens)
     whole = torch.tensor([list(ids)], device=model.device)
     kept = {} if cache is None else {"cache": cache}
     made = model.generate(
