@@ -211,8 +211,10 @@ def perplexity(times: int) -> Table:
         ["cache", "first tenth", "fifth", "last"],
         rows,
         [
-            "Turns of small talk; the oldest quarter leaves whenever the budget is full, the first "
-            "token of all with it unless it is a sink. `read anew` reads what stays."
+            (
+                "Turns of small talk; the oldest quarter leaves whenever the budget is full, the "
+                "first token of all with it unless it is a sink. `read anew` reads what stays."
+            )
         ],
     )
 
