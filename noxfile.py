@@ -195,6 +195,7 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     lowest = distribution.lowest()
     if not lowest:
         session.skip(f"{distribution.name} names no lower bounds")
+    install_torch(session, closure_of(distribution))
     # Two steps: the lock file's newer versions of the same packages must not be asked for.
     install_tools(session, *test_group(distribution))
     extras = [*distribution.extras]

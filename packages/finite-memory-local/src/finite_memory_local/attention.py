@@ -42,7 +42,7 @@ class Recorder:
         queries: by layer.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int) -> None:
         self.width = width
         self.queries: dict[int, Seen] = {}
 

@@ -93,7 +93,8 @@ class HuggingFaceBackend(Backend):
     ) -> None:
         if kv not in MODES:
             raise ConfigError(f"kv must be one of {', '.join(map(repr, MODES))}, got {kv!r:.80}")
-        for name, value, least in (("sinks", sinks, 0), ("chunk", chunk, 1)):
+        numbers = (("sinks", sinks, 0), ("chunk", chunk, 1), ("cache_bytes", cache_bytes or 0, 0))
+        for name, value, least in numbers:
             if type(value) is not int or value < least:
                 raise ConfigError(f"{name} must be a whole number, {least} or more, got {value!r}")
         from .attention import register
@@ -124,7 +125,7 @@ class HuggingFaceBackend(Backend):
         register()
         self._attends = self._can_attend()
         self.capability = self._examined()
-        self._records = False
+        self._recorded = 0
 
     # -- what it is ------------------------------------------------------------------------------
 
@@ -196,7 +197,9 @@ class HuggingFaceBackend(Backend):
                 "an attention function; use Importance() without a scorer"
             )
         with self._lock:
-            self._records = True
+            self._recorded = max(self._recorded, queries)
+            for session in self._sessions.values():
+                session.recorder = None
             return AttentionScorer(self, session_id, queries)
 
     def ledger(self, session_id: str) -> tuple[Span, ...]:
@@ -389,10 +392,10 @@ class HuggingFaceBackend(Backend):
     def _session(self, session_id: str) -> Session:
         session = self._sessions.pop(session_id, None) or self._new_session()
         self._sessions[session_id] = session  # the last one used stands last
-        if self._records and session.recorder is None:
+        if self._recorded and session.recorder is None:
             from .attention import Recorder
 
-            session.recorder = Recorder()
+            session.recorder = Recorder(self._recorded)
         for layer in session.layers:
             layer.to(self.model.device)
         return session
