@@ -85,11 +85,29 @@ def install_wheels(
 ) -> None:
     """Install wheels, the last one with its extras, and further requirements."""
     *siblings, own = [str(wheel_of(session, distribution)) for distribution in distributions]
+    install_torch(session, distributions)
     # By force first: in a reused environment pip takes any wheel of equal version for this one.
     session.install("--force-reinstall", "--no-deps", *siblings, own)
     suffix = f"[{','.join(extras)}]" if extras else ""
     pins = ["-c", str(LOCK)] if locked else []
     session.install(*pins, *siblings, f"{own}{suffix}", *more)
+
+
+def install_torch(session: nox.Session, distributions: Sequence[Distribution]) -> None:
+    """Install PyTorch first where it is required, and never by chance the gigabytes of CUDA.
+
+    Where only a CUDA build is to be had for this Python the session is skipped, and says so; the
+    CI server takes what there is.
+    """
+    if not any(d.needs("torch") for d in distributions):
+        return
+    found = session.run(
+        "python", SCRIPTS / "torch_build.py", str(LOCK), silent=True, success_codes=[0, 1]
+    )
+    told = (found or "").strip()
+    if told != "cpu" and "GITHUB_ACTIONS" not in os.environ:
+        session.skip(f"no CPU build of torch for Python {session.python or HERE}: {told}")
+    install_tools(session, "torch")
 
 
 def closure_of(distribution: Distribution) -> tuple[Distribution, ...]:
@@ -183,6 +201,7 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     lowest = distribution.lowest()
     if not lowest:
         session.skip(f"{distribution.name} names no lower bounds")
+    install_torch(session, closure_of(distribution))
     # Two steps: the lock file's newer versions of the same packages must not be asked for.
     install_tools(session, *test_group(distribution))
     extras = [*distribution.extras]
@@ -224,6 +243,7 @@ def isolation(session: nox.Session, distribution: Distribution) -> None:
 @nox.parametrize("distribution", EACH)
 def sizes(session: nox.Session, distribution: Distribution) -> None:
     """Hold what an installation puts on disk, dependencies included, against its limit."""
+    install_torch(session, closure_of(distribution))
     target = Path(session.create_tmp()) / "installed"
     shutil.rmtree(target, ignore_errors=True)
     wheels = [str(wheel_of(session, d)) for d in closure_of(distribution)]

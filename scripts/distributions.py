@@ -58,7 +58,11 @@ class Distribution:
 
     def requires(self, other: Distribution) -> bool:
         """Whether ``other`` is a direct requirement."""
-        return other.name in map(requirement_name, self.dependencies)
+        return self.needs(other.name)
+
+    def needs(self, name: str) -> bool:
+        """Whether a package of that name is a direct requirement."""
+        return name in map(requirement_name, self.dependencies)
 
     def lowest(self) -> tuple[str, ...]:
         """Every lower bound of dependencies and extras as a pin: ``("rich==13.7.0", ...)``."""

@@ -111,6 +111,13 @@ def test_a_scorer_decides() -> None:
     assert [3.0, 1.0, 2.0] == Importance(attention, recent=0).worth(view_of("abc", "a", "ab"))
 
 
+def test_a_scorer_decides_what_hybrid_covers() -> None:
+    """Of blocks that have nothing in common, the one that it scores highest gains most."""
+    view = view_of("Ada Turin", "Bob Rome", "Eve Bonn", room=10)
+    worths = Hybrid(recent=0, scorer=lambda blocks: [1.0, 5.0, 2.0]).worth(view)
+    assert 1 == max(range(3), key=lambda i: worths[i])
+
+
 def test_a_scorer_of_the_wrong_length_is_refused() -> None:
     """A scorer that leaves blocks out is told how many were asked."""
     with pytest.raises(PolicyError, match="answered with 1 numbers for 2 blocks"):
