@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from finite_memory_core import Chat, ConfigError, Delta, Memory, Message, load_backend
+from finite_memory_core import BackendError, Chat, ConfigError, Delta, Memory, Message, load_backend
 from finite_memory_core.testing import BackendContract
 from finite_memory_core.text.graphemes import graphemes
 from finite_memory_local import HuggingFaceBackend
@@ -241,3 +241,31 @@ def test_a_chat_with_every_policy_goes_on_in_a_small_budget() -> None:
         assert made.cache_stats.evicted > 0
         session = next(iter(made._sessions.values()))
         assert session.held == session.length
+
+
+STRICT = (
+    "{% for m in messages %}{% if m['role'] == 'system' or (m['role'] == 'user') != "
+    "(loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    "<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+)
+
+
+def test_a_template_that_insists_on_turns_gets_them() -> None:
+    """Instructions and words in a row are merged; what cannot be merged is refused."""
+    made = backend(tokenizer=tokenizer(STRICT))
+    text = made.tokenizer.decode(prompt(made, [SYSTEM, Message.user("Hi."), Message.user("Ho.")]))
+    assert "<|im_start|>You are brief.\n\nHi.\n\nHo.<|im_end|><|im_start|>" == text
+    with pytest.raises(BackendError, match="roles must alternate"):
+        prompt(made, [Message.assistant("I speak first.")])
+
+
+def test_a_template_that_mixes_messages_is_read_as_one_piece() -> None:
+    """It is said as a fallback, and the outcome is that of a fresh model."""
+    mixing = "{% for m in messages %}{{ m['content'] | upper | reverse }}{% endfor %}"
+    made = backend(tokenizer=tokenizer(mixing))
+    held = [Message.user("Hello there.")]
+    ids = prompt(made, held)
+    expected = made.tokenizer.decode(fresh(made, ids, 6), skip_special_tokens=True)
+    assert expected.replace("\0", "\ufffd") == said(made, *held).text
+    assert 1 == len(made.cache_stats.fallbacks)
