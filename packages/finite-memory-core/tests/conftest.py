@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
+
+from .postgres_cluster import Cluster, running
 
 pytest.register_assert_rewrite("finite_memory_core.testing")
 
@@ -16,3 +19,10 @@ def pytest_configure() -> None:
     inherit it. The tests of interrupts would then wait for one that never comes.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """Lend a PostgreSQL server; one for each process that runs tests."""
+    with running() as cluster:
+        yield cluster

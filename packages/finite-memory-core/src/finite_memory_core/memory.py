@@ -817,7 +817,7 @@ class Memory:
             raise
         try:
             if not self._commit(mark, reader.erased(gone, now())):
-                why = "another reader holds the file, so its log could not be emptied yet"
+                why = "it is gone from the store, but its files still hold the bytes (docs/stores.md)"
                 fold.fall_back("erase", why)
                 self._publish(self._version)
         finally:

@@ -151,7 +151,7 @@ class SQLiteStore(Store):
         appended: Sequence[Event],
     ) -> bool:
         """See `Store.erase`. What stood there is overwritten, in the file and in its log."""
-        from .sqlite_index import drop
+        from .packed_index import drop
 
         bodies = {i: (tokens, _encode(m.to_dict())) for i, (m, tokens) in messages.items()}
         grown = Version(version.messages, version.events + len(appended))
@@ -269,13 +269,13 @@ class SQLiteStore(Store):
 
     def index(self, session_id: str) -> GrowingIndex:
         """See `Store.index`. It is kept in the file, and grows when it is searched."""
-        from .sqlite_index import SQLiteIndex  # only where something is searched
+        from .packed_index import PackedIndex  # only where something is searched
 
-        return SQLiteIndex(self._file, session_id)
+        return PackedIndex(self._file, session_id)
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`. What was said is overwritten, in the file and in its log."""
-        from .sqlite_index import remove
+        from .packed_index import remove
 
         with self._file.transaction() as db:
             head = self._head(session_id)
