@@ -77,6 +77,20 @@ class Cluster:
             cursor = db.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
+    def let_read(self, user: str, schema: str) -> None:
+        """Have a user who may read a schema and nothing else."""
+        if not self.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", user):
+            self.execute(f"CREATE ROLE {user} LOGIN")
+        self.execute(f"GRANT USAGE ON SCHEMA {schema} TO {user}")
+        self.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user}")
+
+    def cut_connections(self) -> None:
+        """End all connections but the one that does it."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         self._run("pg_ctl", "-D", "data", "-l", "log", "-w", "start")
