@@ -32,9 +32,9 @@ def _child(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _kill_at_a_random_moment(path: Path, rng: random.Random) -> list[str]:
+def _kill_at_a_random_moment(place: Path | str, rng: random.Random) -> list[str]:
     """Return the turns that a writer acknowledged before it was killed."""
-    with _child("until_killed", str(path)) as child:
+    with _child("until_killed", str(place)) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline()]
         for _ in range(rng.choice([0, 1, rng.randrange(2, 120)])):

@@ -131,7 +131,10 @@ _ADVICE: dict[str, tuple[type[StoreError], str]] = {
         "shows which), or open the store with a longer timeout. Nothing was written",
     ),
     "57014": (StoreError, "was told to stop, or took longer than its statement_timeout"),
-    "42P01": (CorruptError, "misses a table that was there; restore a backup"),
+    "42P01": (
+        CorruptError,
+        "misses a table, or hides it; GRANT USAGE on the schema, or restore a backup",
+    ),
     "42703": (CorruptError, "misses a column that was there; restore a backup"),
     "22": (StoreError, "cannot hold that. Nothing was written"),
     "23": (CorruptError, "has rows that should not be there; restore a backup"),
@@ -404,7 +407,9 @@ class PostgresServer:
                 f"schema {self._schema!r} of {self.name} is another application's; it was not "
                 "touched. Name another schema"
             )
-        row = db.execute("SELECT max(version) FROM finite_memory_version").fetchone()
+        # By its full name, so that a schema that this user may not use is told as such.
+        newest = f'SELECT max(version) FROM "{self._schema}".finite_memory_version'
+        row = db.execute(newest).fetchone()
         version = int(row[0]) if row and row[0] is not None else 0
         if version > len(_STEPS):
             raise VersionError(
