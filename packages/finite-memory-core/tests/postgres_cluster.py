@@ -104,7 +104,8 @@ class Cluster:
         done = subprocess.run(
             command, cwd=self.folder, user=self._user, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
-            stderr=subprocess.STDOUT, text=True, check=False, extra_groups=[] if self._user else None,
+            stderr=subprocess.STDOUT, text=True, check=False,
+            extra_groups=[] if self._user else None,
         )  # fmt: skip
         if done.returncode:
             log = self.folder / "log"

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from finite_memory_core import Memory, Message, PostgresStore, StoreError
+from finite_memory_core import (
+    InMemoryStore,
+    Memory,
+    Message,
+    PostgresStore,
+    Recall,
+    StoreError,
+)
 from finite_memory_core.recall.archive import Archive
 from finite_memory_core.recall.index import GrowingIndex, InMemoryIndex
 from finite_memory_core.stores import packed_index
 from finite_memory_core.stores.base import Counted, Version
+from finite_memory_core.stores.packed_index import PackedIndex
 
 from .postgres_cluster import Cluster
 from .recalling import FACTS, chat, recalled_text, talked
@@ -67,10 +76,9 @@ def test_the_answers_are_those_of_the_index_in_memory(
     places: int,
 ) -> None:
     """For any transcript, in any batches, as of any place, also for another object."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        PostgresStore(postgres.dsn(), schema="of_any_answer") as store,
-    ):
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        store = stack.enter_context(PostgresStore(postgres.dsn(), schema="of_any_answer"))
         patch.setattr(packed_index, "UNKEPT", unkept)
         patch.setattr(packed_index, "_ROW_PLACES", places)
         store.delete("s")
@@ -103,13 +111,12 @@ def test_contexts_are_the_same_as_without_a_database(store: PostgresStore) -> No
 
 def test_sessions_of_a_scope_are_searched_as_one(store: PostgresStore) -> None:
     """What was said in another session of the scope is found, as it is with a store in memory."""
-    from finite_memory_core import InMemoryStore, Recall
-
     found = []
     for each in (store, InMemoryStore()):
-        for name in ("one", "two"):
-            memory = talked(60, store=each, session_id=name, recall=Recall(scope="user:ada"))
-        found.append([(hit.session_id, hit.index, hit.score) for hit in memory.search("walnuts")])
+        settings = {"store": each, "recall": Recall(scope="user:ada")}
+        talked(60, session_id="one", **settings)
+        hits = talked(60, session_id="two", **settings).search("walnuts")
+        found.append([(hit.session_id, hit.index, hit.score) for hit in hits])
     assert found[0] == found[1]
     assert {"one", "two"} == {session for session, _, _ in found[0]}
 
@@ -204,6 +211,7 @@ def test_a_search_whose_connection_is_lost_says_so_and_the_next_one_works(
 ) -> None:
     """A lost connection is no reason to build an index of one's own."""
     index = store.index("s")
+    assert isinstance(index, PackedIndex)
     wanted = ranked(store, index, count)
     archive = Archive(store, "s", index)
 

@@ -1,4 +1,4 @@
-"""Real processes on one database that are killed, interrupted, or race: nothing is lost or twice."""
+"""Real processes on one database, killed, interrupted or racing: nothing is lost or twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .test_store_kill import (
     _line,
 )
 
-ROUNDS = 10
+ROUNDS = 6
 
 
 @pytest.fixture

@@ -817,7 +817,7 @@ class Memory:
             raise
         try:
             if not self._commit(mark, reader.erased(gone, now())):
-                why = "it is gone from the store, but its files still hold the bytes (docs/stores.md)"
+                why = "the store tells it no more, but its files still hold it (docs/stores.md)"
                 fold.fall_back("erase", why)
                 self._publish(self._version)
         finally:

@@ -430,8 +430,9 @@ class PackedIndex(GrowingIndex):
         new = self._unkept.postings(term, stop, limit)
         if len(new) >= limit or not self._kept.size:
             return new
+        kept = min(stop, self._kept.size)
         with self._guarded():
-            old = self._kept_postings(self._name(term), min(stop, self._kept.size), limit - len(new))
+            old = self._kept_postings(self._name(term), kept, limit - len(new))
         old.extend(new)
         return old
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
+import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
-from threading import BoundedSemaphore, local
+from queue import Empty, SimpleQueue
+from threading import Lock, get_ident, local
+from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -116,19 +118,26 @@ _STEPS: tuple[tuple[str, ...], ...] = (
 _ADVICE: dict[str, tuple[type[StoreError], str]] = {
     "25006": (
         StoreError,
-        "takes no writes (a standby, or a read-only role); connect to the primary. Nothing was "
-        "written",
+        (
+            "takes no writes (a standby, or a read-only role); connect to the primary. Nothing "
+            "was written"
+        ),
     ),
     "42501": (
         StoreError,
-        "refuses that to this user; let its owner GRANT USAGE on the schema, and SELECT, INSERT, "
-        "UPDATE and DELETE on its tables. Nothing was written",
+        (
+            "refuses that to this user; let its owner GRANT USAGE on the schema, and SELECT, "
+            "INSERT, UPDATE and DELETE on its tables. Nothing was written"
+        ),
     ),
     "53100": (StoreError, "cannot grow, the disk is full; make room. Nothing was written"),
     "55P03": (
         StoreError,
-        "is locked by another transaction for longer than the timeout; end it (pg_stat_activity "
-        "shows which), or open the store with a longer timeout. Nothing was written",
+        (
+            "is locked by another transaction for longer than the timeout; end it "
+            "(pg_stat_activity shows which), or open the store with a longer timeout. Nothing was "
+            "written"
+        ),
     ),
     "57014": (StoreError, "was told to stop, or took longer than its statement_timeout"),
     "42P01": (
@@ -179,14 +188,67 @@ def _marked(statement: str) -> bytes:
     return statement.replace("?", "%s").encode()
 
 
+class _Slot:
+    """Room for a connection, which is opened when it is first used.
+
+    Attributes:
+        owner: the thread that uses it now; None for nobody.
+        db: the connection; None where there is none yet, or the last one was closed.
+    """
+
+    def __init__(self) -> None:
+        self.owner: int | None = None
+        self.db: Database | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        db, self.db = self.db, None
+        if db is not None:
+            db.connection.close()
+
+
 class _Pool:
-    """The connections of one process: those that nobody uses, and the one that a thread holds."""
+    """The connections of one process. An interrupt (Ctrl-C) at any moment loses none of them."""
 
     def __init__(self, most: int) -> None:
         self.pid = os.getpid()
-        self.slots = BoundedSemaphore(most)
-        self.idle: list[psycopg.Connection[Any]] = []
-        self.thread = local()
+        self.slots = [_Slot() for _ in range(most)]
+        self.thread = local()  # .held: what it has borrowed
+        self._lock = Lock()
+        self._waiting = 0
+        self._freed: SimpleQueue[None] = SimpleQueue()
+
+    def take(self, timeout: float) -> _Slot | None:
+        """Take a slot that nobody uses; None where none becomes free in time."""
+        me, deadline = get_ident(), monotonic() + timeout
+        while True:
+            with self._lock:
+                for slot in self.slots:
+                    if slot.owner in (None, me):  # its own where an interrupt kept it from freeing
+                        slot.owner = me
+                        return slot
+                self._waiting += 1
+            try:
+                self._freed.get(timeout=max(0.0, deadline - monotonic()))
+            except Empty:
+                return None
+            finally:
+                with self._lock:
+                    self._waiting -= 1
+
+    def free(self, slot: _Slot) -> None:
+        """Let others have a slot."""
+        with self._lock:
+            slot.owner = None
+            if self._waiting:
+                self._freed.put(None)
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._lock:
+            for slot in self.slots:
+                if slot.owner is None:
+                    slot.close()
 
 
 class PostgresServer:
@@ -210,7 +272,7 @@ class PostgresServer:
             raise ConfigError(f"timeout must be >= 0 seconds, got {timeout!r}")
         if type(most) is not int or most < 1:
             raise ConfigError(f"connections must be a whole number >= 1, got {most!r}")
-        if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema):
+        if type(schema) is not str or not _SCHEMA.fullmatch(schema):
             raise ConfigError(
                 f"schema must be letters, digits and underscores, at most 63, got {schema!r:.80}"
             )
@@ -231,12 +293,10 @@ class PostgresServer:
     def close(self) -> None:
         """Close the connections that nobody uses now; those in use follow when they are free."""
         self._closed = True
-        pool = self._pool
-        if pool.pid == os.getpid():  # a forked child leaves its parent's alone
-            while pool.idle:
-                pool.idle.pop().close()
+        if self._pool.pid == os.getpid():  # a forked child leaves its parent's alone
+            self._pool.close()
 
-    # -- lending ------------------------------------------------------------------------------------
+    # -- lending ----------------------------------------------------------------------------------
 
     @contextmanager
     def borrowed(self) -> Iterator[Database]:
@@ -251,27 +311,33 @@ class PostgresServer:
                 return
             if self._closed:
                 raise StoreError(f"the store {self.name} is closed; open it again")
-            if not pool.slots.acquire(timeout=min(self._timeout, 1e6)):
+            slot = pool.take(min(self._timeout, 1e6))
+            if slot is None:
                 raise StoreError(
                     f"all {self._most} connections to {self.name} are in use for longer than the "
                     "timeout; open the store with more connections"
                 )
             try:
-                db = pool.thread.held = Database(_live(pool.idle) or self._connect())
-                try:
-                    yield db
-                finally:
-                    pool.thread.held = None
-                    self._give_back(pool, db.connection)
+                held = pool.thread.held = self._ready(slot)
+                yield held
             finally:
-                pool.slots.release()
+                pool.thread.held = None
+                if not self._at_rest(slot) or self._closed:
+                    slot.close()
+                pool.free(slot)
 
-    def _give_back(self, pool: _Pool, connection: psycopg.Connection[Any]) -> None:
+    def _ready(self, slot: _Slot) -> Database:
+        """Return a slot's connection, a new one where the server has closed the last meanwhile."""
+        if slot.db is not None and (not self._at_rest(slot) or _has_news(slot.db.connection)):
+            slot.close()
+        if slot.db is None:
+            slot.db = Database(self._connect())
+        return slot.db
+
+    def _at_rest(self, slot: _Slot) -> bool:
+        """Whether a connection is open and in no transaction."""
         idle = self._psycopg.pq.TransactionStatus.IDLE
-        if self._closed or connection.closed or connection.info.transaction_status != idle:
-            connection.close()
-        else:
-            pool.idle.append(connection)
+        return slot.db is not None and slot.db.connection.info.transaction_status == idle
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN") -> Iterator[Database]:
@@ -287,7 +353,7 @@ class PostgresServer:
 
     @contextmanager
     def passing(self) -> Iterator[Database]:
-        """Write what can be made again, as `transaction` does; a crash of the server may undo it."""
+        """Write what can be made again, as `transaction` does; a server's crash may undo it."""
         with self.transaction("BEGIN; SET LOCAL synchronous_commit = off") as db:
             yield db
 
@@ -325,7 +391,7 @@ class PostgresServer:
         if given is None:
             raise ConfigError(
                 "that is no DSN; it should look like postgresql://user:password@host:5432/database,"
-                " with %-escapes for signs such as @, / and % in the password (it is not shown here)"
+                " with %-escapes for @, / and % in the password (it is not shown here)"
             )
         ours = {
             "search_path": f'"{self._schema}"',
@@ -463,21 +529,10 @@ def _shown(parameters: Mapping[str, Any]) -> str:
     return f"postgresql://{user}{place}{port}/{parameters.get('dbname') or ''}{service}"
 
 
-def _live(idle: list[psycopg.Connection[Any]]) -> psycopg.Connection[Any] | None:
-    """Take a connection that the server has not closed meanwhile; None where there is none."""
-    while idle:
-        try:
-            connection = idle.pop()
-        except IndexError:  # another thread took it
-            return None
-        if not connection.closed and not _has_news(connection):
-            return connection
-        connection.close()
-    return None
-
-
 def _has_news(connection: psycopg.Connection[Any]) -> bool:
     """Whether something came in that nobody asked for, which is how a server says goodbye."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection.fileno(), selectors.EVENT_READ)
-        return bool(selector.select(0))
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([connection.fileno()], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
