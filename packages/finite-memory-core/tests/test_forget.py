@@ -93,8 +93,9 @@ def test_what_is_forgotten_is_nowhere(kind: type[Store], path: Path) -> None:
 def test_a_file_keeps_no_byte_of_it(path: Path) -> None:
     """Neither the database nor its log has a word of it, once `forget` has returned."""
     with SQLiteStore(path) as store:
-        memory = told(store=store)
-        assert any(word in files(path) for word in WORDS)
+        memory = told(100, store=store)
+        for word in WORDS:  # some of them in the index
+            assert word in files(path)
         memory.forget(Message.user(SECRET, name="Eve"))
         for word in WORDS:
             assert word not in files(path)
@@ -227,6 +228,21 @@ def test_the_question_before_stands_in_for_one_that_is_forgotten() -> None:
     assert memory.context().question is None
 
 
+def test_a_question_that_no_longer_fits_is_told_of() -> None:
+    """Where pinned blocks took its room, the context has none, and the stats say so."""
+    memory = Memory(400, counter=quarter_bytes)
+    memory.append(Message.user("The first question. " + "word " * 150))
+    pinned = [Message.assistant(f"{i} {'word ' * 40}", pinned=True) for i in range(5)]
+    memory.append(pinned[0], Message.user("The last."), *pinned[1:])
+    memory.forget(2)
+    context = memory.context()
+    assert context.question is None
+    assert context.token_count <= 400
+    assert {"question": 1} == dict(memory.stats.fallbacks)
+    memory.append(Message.user("Another."))
+    assert "Another." == memory.context().messages[-1].text
+
+
 def test_what_was_forgotten_cannot_be_pinned() -> None:
     """A tombstone is no message that a context could hold."""
     memory = Memory(10_000)
@@ -348,6 +364,26 @@ def test_a_message_that_is_not_there_is_refused(target: Any) -> None:
     with pytest.raises(ConfigError):
         memory.forget(0, target)
     assert "a" == memory.transcript[0].text
+
+
+def test_a_file_that_fails_midway_is_what_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is erased in one transaction, or nothing is."""
+    from finite_memory_core.stores import sqlite_index
+
+    def fail(*arguments: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with SQLiteStore(path) as store:
+        memory = told(store=store)
+        before = state(memory)
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_index, "drop", fail)
+            with pytest.raises(StoreError):
+                memory.forget(0)
+        assert before == state(memory)
+        assert (0,) == memory.forget(0)
 
 
 # -- what is told ---------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ PUBLIC = frozenset(
     Memory MemoryEvent MemoryStats Message MessageError MissingExtraError Observer Overflowed
     Policy PolicyError PostgresStore Prices ReaderBackend Recall Recalled Reply Role
     RollingSummary SQLiteStore SearchTool Semantic SlidingWindow Spent Store StoreError
-    Summarized Summarizer TiktokenCounter TokenCounter TokenizersCounter ToolCall ToolCallError Transcript Turn
-    TurnEnded TurnFailed Unanswered Usage VersionError View available_backends load_backend
+    Summarized Summarizer TiktokenCounter TokenCounter TokenizersCounter ToolCall
+    ToolCallError Transcript Turn TurnEnded TurnFailed Unanswered Usage VersionError View
+    available_backends load_backend
     """.split()  # noqa: SIM905  # a hundred quotes are no easier to read
 )
 

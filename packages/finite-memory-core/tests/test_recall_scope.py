@@ -131,6 +131,7 @@ def test_what_another_session_forgot_is_not_found(store: Store) -> None:
     asking = begun(store, "asks", ADA, Message.user("What?"))
     assert asking.search("greyhound")
     other.forget(0)
+    assert [] == asking.search("greyhound")
     assert [] == [hit for hit in asking.search("greyhound heron") if hit.index == 0]
     assert ["A heron."] == [hit.message.text for hit in asking.search("heron")]
 

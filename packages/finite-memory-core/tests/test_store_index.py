@@ -101,6 +101,7 @@ def test_the_answers_are_those_of_the_index_in_memory(
     """For any transcript, in any batches, as of any place, also after opening the file again."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(packed_index, "UNKEPT", unkept)
+        patch.setattr(packed_index, "MOST_UNKEPT", 2 * unkept)
         patch.setattr(packed_index, "_ROW_PLACES", places)
         patch.setattr(packed_index, "_MOST_KNOWN", 7)
         patch.setattr(packed_index, "_MOST_CHUNKS", 1)
@@ -117,6 +118,8 @@ def test_the_answers_are_those_of_the_index_in_memory(
                 index = store.index("s")
                 index.add(documents[index.size : batch[0].place])
             index.add(batch)
+            if data.draw(st.booleans()):
+                assert batch[-1].place + 1 == index.size
         for stop in {0, 1, len(said) // 2, len(said)}:
             assert answers(memory, terms, stop) == answers(index, terms, stop)
         index.keep()
@@ -188,7 +191,7 @@ def test_appending_writes_nothing_of_it(path: Path) -> None:
                 memory.append(Message.user(f"Once more, {i}."))
                 memory.context("greyhound")
             assert (0,) == db.execute(rows).fetchone()
-            memory.append(*chat(20))
+            memory.append(*chat(60))
             memory.context("greyhound")
             assert db.execute(rows).fetchone() > (0,)
 
@@ -265,6 +268,10 @@ DAMAGE = {
     "places": "UPDATE posting SET places = zeroblob(length(places))",
     "no places": "DELETE FROM posting",
     "a word": "DELETE FROM posting WHERE term = CAST('greyhound' AS BLOB)",
+    "no number": "UPDATE posting SET places = 5",
+    "no generation": "UPDATE indexed SET generation = 'x'",
+    "no entries": "UPDATE fact SET entries = 5",
+    "no name": "UPDATE speaker SET name = 5",
     "a place": "UPDATE posting SET first = first + 1",
     "facts": "UPDATE fact SET entries = zeroblob(length(entries))",
     "no facts": "DELETE FROM fact",
@@ -363,6 +370,8 @@ def test_a_locked_file_costs_recall_nothing(path: Path) -> None:
         holder.close()
         memory.append(*chat(200))
         assert FACTS[2] in recalled_text(memory, "greyhound")
+        assert 1 == memory.stats.fallbacks["index"]
+        assert memory._searched().problem is None
         with store._file.borrowed() as db:
             assert db.execute("SELECT size FROM indexed").fetchone() > (500,)
 

@@ -80,6 +80,7 @@ def test_the_answers_are_those_of_the_index_in_memory(
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         store = stack.enter_context(PostgresStore(postgres.dsn(), schema="of_any_answer"))
         patch.setattr(packed_index, "UNKEPT", unkept)
+        patch.setattr(packed_index, "MOST_UNKEPT", 2 * unkept)
         patch.setattr(packed_index, "_ROW_PLACES", places)
         store.delete("s")
         store.create("s", "{}")
@@ -89,7 +90,7 @@ def test_the_answers_are_those_of_the_index_in_memory(
         memory, index = InMemoryIndex(), store.index("s")
         memory.add(documents)
         for number, batch in enumerate(batches(documents, sizes)):
-            if number % 3 == 2:
+            if number % 3 == 2:  # another object goes on
                 index = store.index("s")
                 index.add(documents[index.size : batch[0].place])
             index.add(batch)

@@ -665,6 +665,7 @@ class Fold:
         self._settle()  # a bridge may be needed now, or a longer summary
         self.totals = self.totals.plus(erasures=1, forgotten=len(gone))
         self.notices.append(Forgotten(self.session_id, tuple(sorted(gone))))
+        self.note("forgotten", json.dumps(len(gone)))  # what is derived elsewhere no longer holds
 
     # -- resuming -------------------------------------------------------------------------------
 

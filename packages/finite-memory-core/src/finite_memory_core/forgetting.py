@@ -18,7 +18,7 @@ from .tombstone import is_tombstone, tombstone
 MOST_FOLDED = 512
 """From no more messages than this, the newest that left, a summary is made again."""
 _BATCH = 64
-_KEPT = frozenset(["settings", "tools", "usage", "erased"])
+_KEPT = frozenset(["settings", "tools", "usage", "forgotten", "erased"])
 """Kinds of events that never hold what was said; all others are erased."""
 
 

@@ -848,6 +848,9 @@ class Memory:
         block = self._block_of(place)
         if fold.window.required() + block.tokens <= fold.most:
             fold.replace(block)
+        else:
+            why = f"message {place}, the last of the user that is left, no longer fits the context"
+            fold.fall_back("question", why)
 
     def _index_of(self, target: int | Message) -> int:
         count = self._fold.count

@@ -31,12 +31,16 @@ class Archive:
         store: where the transcript is.
         session_id: the session's name.
         index: which messages hold which terms; brought up to date before each search.
+
+    Attributes:
+        session_id: as given.
+        source: the index.
     """
 
     def __init__(self, store: Store, session_id: str, index: GrowingIndex) -> None:
         self._store = store
         self.session_id = session_id
-        self.index = index
+        self.source = index
 
     def search(self, text: str, stop: int, eligible: Callable[[int], bool]) -> Ranking:
         """Return the messages that answer `text`, best first.
@@ -61,7 +65,7 @@ class Archive:
     @property
     def problem(self) -> str | None:
         """Why the index is not where it should be; None where it is."""
-        return self.index.problem
+        return self.source.problem
 
     def hits(self, ranking: Ranking, wanted: int = _READ_AT_ONCE) -> Iterator[Hit]:
         """Yield what was found, best first, without what was forgotten or deleted since.
@@ -72,37 +76,37 @@ class Archive:
         """
         found = iter(ranking.found)
         while batch := list(islice(found, min(wanted, _READ_AT_ONCE))):
-            located = [self._located(place) for place, _ in batch]
-            messages = self._read(located)
-            for (place, score), (session_id, index) in zip(batch, located, strict=True):
-                message = messages.get((session_id, index))
+            messages = self.read([place for place, _ in batch])
+            for (place, score), message in zip(batch, messages, strict=True):
                 if message is not None and not is_tombstone(message):
+                    session_id, index = self._located(place)
                     yield Hit(index, message, score, ranking.parts(place), session_id)
+
+    def read(self, places: Sequence[int]) -> list[Message | None]:
+        """Return the messages at places that were found; None for one that is there no more."""
+        located = [self._located(place) for place in places]
+        wanted: dict[str, list[int]] = {}
+        for session_id, index in located:
+            wanted.setdefault(session_id, []).append(index)
+        found = {name: self._store.pick(name, indices) for name, indices in wanted.items()}
+        picked = (found[session_id].get(index) for session_id, index in located)
+        return [None if counted is None else counted.message for counted in picked]
 
     def _located(self, place: int) -> tuple[str, int]:
         """Return the session, and the place in its transcript, of a place that was found."""
         return self.session_id, place
 
-    def _read(self, located: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Message]:
-        return {
-            (session_id, index): counted.message
-            for session_id in {session_id for session_id, _ in located}
-            for index, counted in self._store.pick(
-                session_id, [index for other, index in located if other == session_id]
-            ).items()
-        }
-
     def caught_up(self, stop: int) -> GrowingIndex:
         """Return the index, with all messages before `stop` in it that there are."""
-        documents = self._documents(self.index.size, stop)
+        documents = self._documents(self.source.size, stop)
         while batch := list(islice(documents, _BATCH)):
-            self.index.add(batch)
-        return self.index
+            self.source.add(batch)
+        return self.source
 
     def _documents(self, start: int, stop: int) -> Iterator[analysis.Document]:
         if start >= stop:
             return
-        session = self.index.facts([start - 1])[start - 1].session if start else 0
+        session = self.source.facts([start - 1])[start - 1].session if start else 0
         first = max(0, start - _UNTIMED)  # how far the index has come must make no difference
         said: deque[datetime | None] = deque(maxlen=_UNTIMED)
         stored = self._store.messages(self.session_id, first, stop)

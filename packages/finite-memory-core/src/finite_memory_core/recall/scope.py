@@ -149,7 +149,8 @@ class ScopedArchive(Archive):
         for head in heads:
             opened = self._others[head.id] = self._opened(head, known.get(head.id))
             index = opened.archive.caught_up(head.version.messages)
-            index.keep()
+            if head.id not in known:
+                index.keep()  # or every process would index a short session anew
             parts.append(Part(index, min(head.version.messages, index.size)))
         own = self.caught_up(stop)
         self._ids = [*(head.id for head in heads), self.session_id]
@@ -157,7 +158,7 @@ class ScopedArchive(Archive):
 
     def _opened(self, head: Session, known: _Opened | None) -> _Opened:
         """Return the archive of another session: the one known, where it still holds."""
-        if known is not None and not isinstance(known.archive.index, InMemoryIndex):
+        if known is not None and not isinstance(known.archive.source, InMemoryIndex):
             return known  # a store's own index looks after itself
         index = None if known is not None else self._store.index(head.id)
         if index is not None:
@@ -165,7 +166,7 @@ class ScopedArchive(Archive):
         first = next(self._store.messages(head.id, 0, 1), None)
         state = first, self._store.last_event(head.id, "forgotten")
         count = head.version.messages
-        if known is not None and known.state == state and known.archive.index.size <= count:
+        if known is not None and known.state == state and known.archive.source.size <= count:
             return known
         return _Opened(state, Archive(self._store, head.id, InMemoryIndex()))
 

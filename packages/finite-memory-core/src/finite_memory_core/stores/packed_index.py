@@ -28,6 +28,8 @@ FORMAT = f"1 {VERSION} {sys.byteorder}"
 
 UNKEPT = 128
 """So many messages are indexed in memory before they are written."""
+MOST_UNKEPT = 16_384
+"""So many are written at once where a whole transcript is indexed."""
 _SHIFT = 32
 _CHUNK = 64  # messages to a row of facts
 _ROW_PLACES = 224  # places to a row of postings: so many fit a page of SQLite's without overflow
@@ -119,8 +121,9 @@ def drop(db: Database, key: int) -> None:
     What others still hold of it in memory they will not write.
     """
     row = db.execute("SELECT generation FROM indexed WHERE session = ?", (key,)).fetchone()
+    before = row[0] if row is not None and isinstance(row[0], int) else 0
     remove(db, key)
-    _put_state(db, key, _State(generation=1 if row is None else row[0] + 1))
+    _put_state(db, key, _State(generation=before + 1))
 
 
 def remove(db: Database, key: int) -> None:
@@ -136,8 +139,10 @@ def _put_state(db: Database, key: int, state: _State) -> None:
     db.execute(_PUT_STATE, row)
 
 
-def _checksum(content: bytes, *fields: object) -> int:
-    return crc32(content, crc32(repr(fields).encode()))
+def _checksum(content: object, *fields: object) -> int:
+    """Return the checksum of a row, whatever a damaged one holds."""
+    whole = content if isinstance(content, bytes) else repr(content).encode()
+    return crc32(whole, crc32(repr(fields).encode()))
 
 
 def _as_bytes(text: object) -> bytes:
@@ -180,6 +185,8 @@ class PackedIndex(GrowingIndex):
         if not self._alone:
             with self._guarded():
                 self._look()
+            if self._unkept.size - self._kept.size >= self._write_at:
+                self.keep()
         return self._unkept.size
 
     def _look(self) -> None:
@@ -217,9 +224,9 @@ class PackedIndex(GrowingIndex):
         self._take(0, _State())
 
     def add(self, documents: Iterable[Document]) -> None:
-        """See `GrowingIndex.add`."""
+        """See `GrowingIndex.add`. A long transcript is written in large parts: rows fill up."""
         self._unkept.add(documents)
-        if self._unkept.size - self._kept.size >= self._write_at:
+        if self._unkept.size - self._kept.size >= max(MOST_UNKEPT, self._write_at):
             self.keep()
 
     def keep(self) -> None:
@@ -237,6 +244,8 @@ class PackedIndex(GrowingIndex):
             self.problem = f"the index is kept in memory: {error}"
             self._write_at = 2 * count
             return
+        if self._write_at > UNKEPT:  # it could not be written before
+            self.problem = None
         self._take(self._key, state, [*self._names, *self._new_names()])
 
     def _hold(self, db: Database) -> None:

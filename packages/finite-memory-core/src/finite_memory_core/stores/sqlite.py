@@ -82,8 +82,9 @@ class SQLiteStore(Store):
 
     Raises:
         StoreError: the file cannot be opened, or is another application's database.
-        CorruptError: it is no database, or damaged. A file up to 32 MiB is checked whole; of a
-            larger one only header, schema and length. Each row is checked when it is read.
+        CorruptError: it is no database, or damaged. Of a file up to 32 MiB all that was said is
+            checked; of a larger one only header, schema and length. Each row is checked when it
+            is read. A damaged index is no error: it is built again.
         VersionError: a newer release wrote it.
     """
 
