@@ -12,6 +12,7 @@ import pytest
 import check_isolation
 import check_size
 import interpreters
+import postgres_server
 from distributions import ROOT
 
 
@@ -95,3 +96,13 @@ def test_the_import_check_holds_its_limit() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "the limit is -1000 ms" in done.stdout
+
+
+def test_the_newest_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 15 is newer than 9.6; where a folder has none, PATH is asked."""
+    for version in ("9.6", "15", "13"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "bin" / "initdb").touch()
+    assert tmp_path / "15" / "bin" == postgres_server.programs(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert None is postgres_server.programs(tmp_path / "nowhere")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import ConflictError, CorruptError, StoreError
 from ..messages import Message
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
-from .postgres_server import Database, PostgresServer, digest
+from .postgres_server import SCHEMA, Database, PostgresServer, digest
 
 if TYPE_CHECKING:
     from ..recall.index import GrowingIndex
@@ -113,14 +113,19 @@ class PostgresStore(Store):
         self,
         dsn: str,
         *,
-        schema: str = "finite_memory",
+        schema: str = SCHEMA,
         timeout: float = 5.0,
         connections: int = 10,
     ) -> None:
         self._server = PostgresServer(dsn, schema, timeout, connections)
 
     def __repr__(self) -> str:
-        return f"PostgresStore({self._server.name!r})"
+        return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Where the database is, without the password."""
+        return self._server.name
 
     def create(self, session_id: str, settings: str) -> None:
         """See `Store.create`."""

@@ -25,6 +25,8 @@ from ..errors import ConfigError, CorruptError, MissingExtraError, StoreError, V
 if TYPE_CHECKING:
     import psycopg
 
+SCHEMA = "finite_memory"
+"""The schema that the tables are in unless another is named."""
 _LOCK = 0x464D454D  # "FMEM", the first half of the advisory lock that migrations hold
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _OLDEST = 120_000  # PostgreSQL 12
@@ -261,12 +263,21 @@ class PostgresServer:
         schema: the schema that our tables are in.
         timeout: seconds to wait for a lock, and for a connection to become free, >= 0.
         most: how many connections there may be, >= 1.
+        read_only: whether to change nothing, not even a schema of an older release.
 
     Raises:
         ConfigError, MissingExtraError, StoreError, VersionError: see `PostgresStore`.
     """
 
-    def __init__(self, dsn: str, schema: str, timeout: float, most: int) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        schema: str = SCHEMA,
+        timeout: float = 5.0,
+        most: int = 10,
+        *,
+        read_only: bool = False,
+    ) -> None:
         self._psycopg = _psycopg()
         if not timeout >= 0:
             raise ConfigError(f"timeout must be >= 0 seconds, got {timeout!r}")
@@ -279,6 +290,7 @@ class PostgresServer:
         self._schema = schema
         self._timeout = timeout
         self._most = most
+        self._read_only = read_only
         self._parameters = self._read(dsn)
         self.name = _shown(self._parameters)
         self._secret = str(self._parameters.get("password") or "")
@@ -397,6 +409,7 @@ class PostgresServer:
             "search_path": f'"{self._schema}"',
             "lock_timeout": f"{max(1, round(1000 * min(self._timeout, 1e6)))}",
             "default_transaction_isolation": r"read\ committed",
+            **({"default_transaction_read_only": "on"} if self._read_only else {}),
         }
         options = " ".join(
             ["-c synchronous_commit=on", str(given.get("options") or "")]
@@ -453,7 +466,14 @@ class PostgresServer:
                     f"{self.name} keeps text as {encoding}, which not all text has a place in; "
                     "make a database with ENCODING 'UTF8'"
                 )
-            if self._schema_version(db) < len(_STEPS):
+            version = self._schema_version(db)
+            if version < len(_STEPS) and self._read_only:
+                raise StoreError(
+                    f"schema {self._schema!r} of {self.name} has version {version}, and this "
+                    f"release reads {len(_STEPS)}; open it once with a PostgresStore, which brings "
+                    "it up"
+                )
+            if version < len(_STEPS):
                 self._migrate()
 
     def _schema_version(self, db: Database) -> int:
