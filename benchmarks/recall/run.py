@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="the conversations")
     parser.add_argument("--only", choices=PARTS, action="append", help="one of the parts")
+    parser.add_argument("--quick", action="store_true", help="speed: without a million messages")
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
     parser.add_argument("--write", action=argparse.BooleanOptionalAction, default=True)
     asked = parser.parse_args(arguments)
@@ -47,19 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name != "speed" and not conversations:
             print(f"skipped {name}: no LoCoMo conversations (26.json ...) in {asked.folder}")
             continue
-        tables, picture = _measured(name, conversations, not asked.no_peers)
+        tables, picture = _measured(name, conversations, not asked.no_peers, asked.quick)
         for table in tables:
             print(table.text(), flush=True)
         if asked.write:
-            said = [describe("python benchmarks/recall/run.py"), *(t.markdown() for t in tables)]
-            write_between(DOCUMENT, name, "\n\n".join(said))
+            command = f"python benchmarks/recall/run.py{' --quick' if asked.quick else ''}"
+            parts = [describe(command), *(table.markdown() for table in tables)]
+            write_between(DOCUMENT, name, "\n\n".join(parts))
             if picture:
                 PICTURE.write_text(picture, encoding="utf-8")
     return 0
 
 
 def _measured(
-    name: str, conversations: Sequence[Conversation], peers: bool
+    name: str, conversations: Sequence[Conversation], peers: bool, quick: bool
 ) -> tuple[list[Table], str]:
     if name == "cost":
         found = costs.measure_all(conversations, peers)
@@ -70,7 +72,10 @@ def _measured(
             evidence.settings_table(conversations),
         ],
         "parts": lambda: evidence.parts_tables(conversations),
-        "speed": lambda: [speed.speed_table(), postings.postings_table()],
+        "speed": lambda: [
+            speed.speed_table(speed.SIZES[:2] if quick else speed.SIZES),
+            postings.postings_table(),
+        ],
     }
     return make[name](), ""
 

@@ -96,8 +96,7 @@ def _read(text: str) -> tuple[str, list[str]]:
     stop_words = _STOP_WORDS[language]
     if language == "en" and text.isascii():
         return language, [stem(word) for word in found if word not in stop_words]
-    stems = [_stem(word, language) for word in found if word not in stop_words]
-    stems = [term for term in stems if term]  # of a combining mark alone nothing is left
+    stems = [s for word in found if word not in stop_words and (s := _stem(word, language))]
     if language in _COMPOUNDING:
         stems += [inner for word in found for inner in inner_stems(word)]
     return language, stems + _HAN.findall(text)
@@ -165,7 +164,7 @@ def query(text: str, speakers: Iterable[str]) -> Query:
     left_out = _STOP_WORDS[language].union(*mentions.values())
     looked_for = [word for word in found if word not in left_out]
     return Query(
-        tuple(filter(None, dict.fromkeys([*_forms(looked_for, language), *_HAN.findall(text)]))),
+        tuple(dict.fromkeys([*filter(None, _forms(looked_for, language)), *_HAN.findall(text)])),
         named[0] if len(named) == 1 else None,
         asks_when(text),
         said_in(year_of(text), month_of(text, language, found)),
