@@ -7,6 +7,7 @@ installed the tests skip and say so; ``python3 run.py -s postgres`` installs one
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import os
 import shutil
@@ -16,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-import pytest
 
 SECRET = "h0rse/b@ttery:staple%"
 _HBA = """
@@ -45,7 +44,7 @@ def programs() -> Path | None:
 class Cluster:
     """A running server. Its superuser is ``owner``, and everybody but ``secretive`` is trusted."""
 
-    def __init__(self, folder: Path, bins: Path) -> None:
+    def __init__(self, folder: Path, bins: Path, settings: str = _SETTINGS) -> None:
         self.folder = folder
         self._bins = bins
         self._names = (f"place_{number}" for number in itertools.count())
@@ -57,7 +56,7 @@ class Cluster:
                   "--locale=C", "--no-instructions")  # fmt: skip
         (folder / "data" / "pg_hba.conf").write_text(_HBA)
         with (folder / "data" / "postgresql.conf").open("a") as file:
-            file.write(f"unix_socket_directories = '{folder}'\n{_SETTINGS}")
+            file.write(f"unix_socket_directories = '{folder}'\n{settings}")
         self.start()
 
     def dsn(self, user: str = "owner", database: str = "postgres", password: str = "") -> str:
@@ -113,15 +112,20 @@ class Cluster:
             raise RuntimeError(f"{program} failed:\n{told}")
 
 
+class NoServer(Exception):
+    """There is no server, or no driver; says what to do about it."""
+
+
 @contextlib.contextmanager
-def running() -> Iterator[Cluster]:
+def running(settings: str = _SETTINGS) -> Iterator[Cluster]:
     """Start a server, and remove it with all that it holds."""
-    pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+    if importlib.util.find_spec("psycopg") is None:
+        raise NoServer("the extra 'postgres' is not installed")
     bins = programs()
     if bins is None:
-        pytest.skip("no PostgreSQL server is installed; python3 run.py -s postgres installs one")
+        raise NoServer("no PostgreSQL server is installed; python3 run.py -s postgres installs one")
     with tempfile.TemporaryDirectory(prefix="fm-pg-", ignore_cleanup_errors=True) as name:
-        cluster = Cluster(Path(name), bins)
+        cluster = Cluster(Path(name), bins, settings)
         try:
             yield cluster
         finally:
