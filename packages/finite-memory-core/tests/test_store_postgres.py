@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -172,6 +172,31 @@ def test_reading_a_page_does_not_scan(place: Place) -> None:
             for start in (0, 15_000)
         )
     assert later <= first + 6
+
+
+def test_resuming_asks_little_of_the_server(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many blocks stand in the window makes no difference to how often it is asked."""
+    asked: list[str] = []
+    execute = postgres_server.Database.execute
+
+    def listening(
+        db: postgres_server.Database, statement: str, values: Sequence[object] = ()
+    ) -> object:
+        asked.append(statement)
+        return execute(db, statement, values)
+
+    monkeypatch.setattr(postgres_server.Database, "execute", listening)
+    counts = []
+    with place.open() as store:
+        for name, budget in (("narrow", 400), ("wide", 4_000)):
+            memory = Memory(budget, store=store, session_id=name)
+            memory.append(*(Message.user(f"This is message {i}, no more.") for i in range(1_000)))
+            asked.clear()
+            resumed = Memory.resume(store, name)
+            counts.append(len(asked))
+            assert memory.context().messages == resumed.context().messages
+    assert counts[0] == counts[1]
+    assert counts[0] <= 12
 
 
 def _pages_read(store: PostgresStore, statement: str, values: tuple[object, ...]) -> int:

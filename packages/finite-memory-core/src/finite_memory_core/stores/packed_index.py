@@ -40,8 +40,8 @@ _MOST_KNOWN = 8_192  # facts of messages held in memory, some 150 bytes each
 _MOST_SUMMED = 20_000  # of so many messages the postings are checked whole when it is opened
 
 _STATE = (
-    "SELECT format, generation, size, terms, speakers, postings, checksum FROM indexed"
-    " WHERE session = ?"
+    "SELECT key, format, generation, size, terms, speakers, postings, indexed.checksum"
+    " FROM session LEFT JOIN indexed ON indexed.session = key WHERE "
 )
 _SUM = "SELECT CAST(coalesce(sum(checksum), 0) AS BIGINT) FROM posting WHERE session = ?"
 _NEWEST = (
@@ -151,13 +151,19 @@ def _as_bytes(text: object) -> bytes:
 
 
 class PackedIndex(GrowingIndex):
-    """The index of a session in a database; see `GrowingIndex`."""
+    """The index of a session in a database; see `GrowingIndex`.
 
+    Args:
+        tables: the database.
+        session: what tells the session in its table, in the column `_column`.
+    """
+
+    _column = "id"
     _passing_errors: tuple[type[StoreError], ...] = ()  # no reason to do without the database
 
-    def __init__(self, tables: Tables, session_id: str) -> None:
+    def __init__(self, tables: Tables, session: object) -> None:
         self._tables = tables
-        self._session_id = session_id
+        self._session = session
         self._alone = False  # nothing of it is in the file
         self._damage: StoreError | None = None
         self._summed = False
@@ -255,7 +261,8 @@ class PackedIndex(GrowingIndex):
         """
 
     def _key_of(self, db: Database) -> int:
-        row = db.execute("SELECT key FROM session WHERE id = ?", (self._session_id,)).fetchone()
+        statement = f"SELECT key FROM session WHERE {self._column} = ?"
+        row = db.execute(statement, (self._session,)).fetchone()
         return 0 if row is None else int(row[0])
 
     def _state(self, db: Database) -> tuple[int, _State]:
@@ -264,15 +271,17 @@ class PackedIndex(GrowingIndex):
         Raises:
             CorruptError: it is of another format, or damaged.
         """
-        key = self._key_of(db)
-        row = db.execute(_STATE, (key,)).fetchone()
+        row = db.execute(f"{_STATE} {self._column} = ?", (self._session,)).fetchone()
         if row is None:
+            return 0, _State()
+        key, format_, *numbers, checksum = row
+        if format_ is None:
             return key, _State()
-        state = _State(*row[1:6])
-        if (found := _as_bytes(row[0])) != FORMAT.encode():
+        state = _State(*numbers)
+        if (found := _as_bytes(format_)) != FORMAT.encode():
             told = found.decode(errors="replace")
             raise CorruptError(f"it has format {told!r}, this release keeps {FORMAT!r}")
-        if row[6] != _checksum(found, key, *state):
+        if checksum != _checksum(found, key, *state):
             raise CorruptError("its state is not what was written")
         return key, state
 

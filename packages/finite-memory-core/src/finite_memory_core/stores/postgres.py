@@ -268,7 +268,7 @@ class PostgresStore(Store):
         """See `Store.index`. It is kept in the database, and grows when it is searched."""
         from .postgres_index import PostgresIndex  # only where something is searched
 
-        return PostgresIndex(self._server, session_id)
+        return PostgresIndex(self._server, digest(session_id))
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`. The database's files hold what was said until it is vacuumed."""

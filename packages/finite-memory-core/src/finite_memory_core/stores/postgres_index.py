@@ -7,11 +7,10 @@ from hashlib import sha256
 from typing import Any
 
 from .packed_index import Database, PackedIndex
-from .postgres_server import PostgresServer, Unreachable, digest
+from .postgres_server import Unreachable
 
 _LONGEST = 255  # bytes of a term that is kept as it is: an index takes no long ones
 
-_KEY = "SELECT key FROM session WHERE digest = ?"
 _NEWEST_OF_EACH = """
     SELECT newest.* FROM unnest(?::bytea[]) WITH ORDINALITY AS asked (term, number)
     LEFT JOIN LATERAL (
@@ -25,19 +24,12 @@ _NEWEST_OF_EACH = """
 class PostgresIndex(PackedIndex):
     """The index of a session in a PostgreSQL database; see `GrowingIndex`."""
 
+    _column = "digest"
     _passing_errors = (Unreachable,)
-
-    def __init__(self, server: PostgresServer, session_id: str) -> None:
-        self._digest = digest(session_id)
-        super().__init__(server, session_id)
 
     def _hold(self, db: Database) -> None:
         """Hold the session's head, as `erase` and `delete` do: they drop what is written here."""
-        db.execute(f"{_KEY} FOR UPDATE", (self._digest,))
-
-    def _key_of(self, db: Database) -> int:
-        row = db.execute(_KEY, (self._digest,)).fetchone()
-        return 0 if row is None else int(row[0])
+        db.execute("SELECT key FROM session WHERE digest = ? FOR UPDATE", (self._session,))
 
     def _name(self, term: str) -> bytes:
         name = term.encode()
