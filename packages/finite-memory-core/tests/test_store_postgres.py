@@ -345,6 +345,7 @@ def test_a_password_opens_and_is_never_told(place: Place) -> None:
     with PostgresStore(cluster.dsn("secretive", password=SECRET), schema=place.schema) as store:
         store.create("s", "{}")
         told = [repr(store)]
+    assert told[0].startswith("PostgresStore('postgresql://secretive@")
     wrong = SECRET[::-1]
     bad = [
         cluster.dsn("secretive", password=wrong),
@@ -354,18 +355,33 @@ def test_a_password_opens_and_is_never_told(place: Place) -> None:
         f"password={SECRET} nonsense",
         f"password={SECRET} host='",
         f"postgresql://x@localhost/{SECRET}?password={SECRET}",
+        "postgresql://secretive:h0rse/ttery@localhost:1/x",
+        "postgresql://secretive:h0rse/ttery@localhost:1/x?connect_timeout=2",
+        "postgres://secretive:h0rse@ttery@localhost:1/x",
+        "postgresql://secretive:h0rse:staple@localhost:1/x",
+        "postgresql://secretive:h0rse?staple@localhost:1/x",
+        "postgresql://secretive:h0rse#staple@localhost:1/x",
     ]
     for dsn in bad:
         with pytest.raises((StoreError, ConfigError)) as caught:
             PostgresStore(dsn, schema=place.schema)
         told.append("".join(traceback.format_exception(caught.value)))
-    parts = (SECRET, wrong, "h0rse", "b@ttery", "staple")
+    parts = (SECRET, wrong, "h0rse", "ttery", "staple")
     lines = [line for text in told for line in text.splitlines() if not line.startswith("    ")]
     assert [] == [line for line in lines if any(part in line for part in parts)]
-    assert told[0].startswith("PostgresStore('postgresql://secretive@")
 
 
 # What goes wrong on the way
+
+
+def test_a_password_may_stand_in_the_query(place: Place) -> None:
+    """An ``@`` behind the question mark is no sign of a password that is out of place."""
+    cluster = place.cluster
+    if not cluster.execute("SELECT 1 FROM pg_roles WHERE rolname = 'secretive'"):
+        cluster.execute(f"CREATE ROLE secretive LOGIN SUPERUSER PASSWORD '{SECRET}'")
+    dsn = f"{cluster.dsn('secretive')}&application_name=a@b&password={SECRET.replace('%', '%25')}"
+    with PostgresStore(dsn, schema=place.schema) as store:
+        assert [] == store.sessions()
 
 
 @pytest.mark.parametrize("dsn", ["nonsense", "mysql://host/x", "postgresql://h/d?no_such=1", 7])

@@ -133,6 +133,26 @@ def test_a_word_of_any_length_is_found(store: PostgresStore) -> None:
         assert 0 == found.found[0][0]
 
 
+def test_a_turn_does_not_wait_for_an_index_that_is_written(
+    postgres: Cluster, store: PostgresStore, count: int
+) -> None:
+    """Only other writers of the index, and those who forget, wait for it."""
+    index = store.index("s")
+    assert isinstance(index, PackedIndex)
+    schema = store._server._schema
+    with PostgresStore(postgres.dsn(), schema=schema, timeout=0.1) as other:
+        with store._server.passing() as db:
+            index._hold(db)
+            other.append("s", Version(count, 0), [Counted(Message.user("More."), 1)], ())
+            with pytest.raises(StoreError, match="is locked by another transaction"):
+                other.delete("s")
+            later = other.index("s")
+            later.add(Archive(other, "s", later)._documents(count, count + 1))
+            later.keep()
+            assert "is locked by another transaction" in str(later.problem)
+        other.delete("s")
+
+
 def test_another_process_need_not_index_again(store: PostgresStore, count: int) -> None:
     """The index of a session is that of all who use the database."""
     assert count == store.index("s").size

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from finite_memory_core import CallableBackend, Chat, ConflictError, Memory, PostgresStore
+from finite_memory_core import (
+    CallableBackend,
+    Chat,
+    ConflictError,
+    Memory,
+    Message,
+    PostgresStore,
+    StoreError,
+)
 
 from .postgres_cluster import Cluster
 from .store_writer import turn, turns_in, version_of
@@ -130,6 +143,78 @@ def test_an_interrupt_leaves_a_turn_whole_or_not_there(store: PostgresStore) -> 
     assert sorted(set(found), key=lambda name: int(name[2:])) == found
     store.append("s", version_of(store), *turn("i", 100))
     assert [*found, "i/100"] == turns_in(store)
+
+
+class Wire:
+    """Stands between a client and a server, and can be cut when the server has answered."""
+
+    def __init__(self, server: Path, folder: Path) -> None:
+        self.cut = False
+        self._server = server
+        self._ends: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / server.name))
+        self._listener.listen()
+        self._threads: list[threading.Thread] = []
+        self._run(self._accept)
+
+    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=work, args=arguments))
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                self._ends += [client, server]
+                server.connect(str(self._server))
+                self._run(self._carry, client, server, False)
+                self._run(self._carry, server, client, True)
+
+    def _carry(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if answers and self.cut:
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End all connections, and take no more."""
+        ends = [self._listener, *self._ends]
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in ends:
+            end.close()
+
+
+def test_a_turn_whose_answer_is_lost_is_there_once(postgres: Cluster, store: PostgresStore) -> None:
+    """The server wrote it, the client never heard: the next try is told, and nothing is twice."""
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="wire-"))
+        wire = Wire(postgres.folder / ".s.PGSQL.5432", Path(name))
+        stack.enter_context(contextlib.closing(wire))
+        dsn = postgres.dsn().replace(quote(str(postgres.folder), safe=""), quote(name, safe=""))
+        with PostgresStore(dsn, schema=store._server._schema) as far:
+            memory = Memory(600, store=far, session_id="m")
+            memory.append(Message.user("One."))
+            wire.cut = True
+            with pytest.raises(StoreError, match=r"cannot be reached any more.*resume the session"):
+                memory.append(Message.user("Two."))
+            wire.cut = False
+            assert 1 == len(memory.context().messages)
+            with pytest.raises(ConflictError):
+                memory.append(Message.user("Two."))
+            memory = Memory.resume(far, "m")
+            assert ["One.", "Two."] == [message.text for message in memory.transcript]
+            memory.append(Message.user("Three."))
+    assert ["One.", "Two.", "Three."] == [c.message.text for c in store.messages("m")]
 
 
 def test_a_writer_that_is_killed_holds_nothing(store: PostgresStore, place: str) -> None:

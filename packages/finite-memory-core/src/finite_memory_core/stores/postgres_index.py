@@ -9,6 +9,7 @@ from typing import Any
 from .packed_index import Database, PackedIndex
 from .postgres_server import Unreachable
 
+_LOCK = 0x464D4958  # "FMIX", the first half of the advisory lock that a writer holds
 _LONGEST = 255  # bytes of a term that is kept as it is: an index takes no long ones
 
 _NEWEST_OF_EACH = """
@@ -28,8 +29,14 @@ class PostgresIndex(PackedIndex):
     _passing_errors = (Unreachable,)
 
     def _hold(self, db: Database) -> None:
-        """Hold the session's head, as `erase` and `delete` do: they drop what is written here."""
-        db.execute("SELECT key FROM session WHERE digest = ? FOR UPDATE", (self._session,))
+        """See `PackedIndex._hold`. Others may append to the session meanwhile.
+
+        `erase` and `delete` wait, for they drop what is written here.
+        """
+        held = "SELECT key FROM session WHERE digest = ? FOR KEY SHARE"
+        row = db.execute(held, (self._session,)).fetchone()
+        if row is not None:
+            db.execute("SELECT pg_advisory_xact_lock(?::int, ?::int)", (_LOCK, row[0] % (1 << 31)))
 
     def _name(self, term: str) -> bytes:
         name = term.encode()

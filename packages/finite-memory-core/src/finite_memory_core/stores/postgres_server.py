@@ -293,7 +293,6 @@ class PostgresServer:
         self._read_only = read_only
         self._parameters = self._read(dsn)
         self.name = _shown(self._parameters)
-        self._secret = str(self._parameters.get("password") or "")
         self._closed = False
         self._pool = self._inherited = _Pool(most)
         try:
@@ -396,10 +395,10 @@ class PostgresServer:
         """Return a DSN's parameters with ours. What libpq says of it may quote a password."""
         if not isinstance(dsn, str):
             raise ConfigError(f"a DSN is text, got {type(dsn).__name__}")
-        try:
-            given = self._psycopg.conninfo.conninfo_to_dict(dsn)
-        except (self._psycopg.Error, UnicodeError, ValueError):
-            given = None
+        given = None
+        if not _misplaces(dsn):
+            with suppress(self._psycopg.Error, UnicodeError, ValueError):
+                given = self._psycopg.conninfo.conninfo_to_dict(dsn)
         if given is None:
             raise ConfigError(
                 "that is no DSN; it should look like postgresql://user:password@host:5432/database,"
@@ -424,7 +423,7 @@ class PostgresServer:
                 **self._parameters, autocommit=True
             )
         except self._psycopg.OperationalError as error:
-            raise Unreachable(self._told(_NEVER_REACHED, error)) from self._cause(error)
+            raise Unreachable(self._told(_NEVER_REACHED, error)) from error
         return connection
 
     @contextmanager
@@ -433,7 +432,7 @@ class PostgresServer:
         try:
             yield
         except self._psycopg.Error as error:
-            raise self._ours(error) from self._cause(error)
+            raise self._ours(error) from error
 
     def _ours(self, error: psycopg.Error) -> StoreError:
         code = error.sqlstate or ("22" if isinstance(error, self._psycopg.DataError) else "08")
@@ -444,13 +443,7 @@ class PostgresServer:
 
     def _told(self, advice: str, error: psycopg.Error) -> str:
         said = " ".join(str(error).split())
-        if self._secret:
-            said = said.replace(self._secret, "***")
         return f"{self.name} {advice} ({error.sqlstate or type(error).__name__}: {said})"
-
-    def _cause(self, error: psycopg.Error) -> psycopg.Error | None:
-        """Return an error unless it tells the password."""
-        return None if self._secret and self._secret in str(error) else error
 
     # -- preparing --------------------------------------------------------------------------------
 
@@ -536,6 +529,12 @@ def _psycopg() -> ModuleType:
             f"({error}). Install it with: pip install 'finite-memory-core[postgres]'"
         ) from error
     return psycopg
+
+
+def _misplaces(dsn: str) -> bool:
+    """Whether a URL has an ``@`` where libpq would take half of a password for host or database."""
+    url = re.match(r"postgres(?:ql)?://(?P<authority>[^/?]*)(?P<path>/[^?]*)?", dsn)
+    return bool(url and (url["authority"].count("@") > 1 or "@" in (url["path"] or "")))
 
 
 def _shown(parameters: Mapping[str, Any]) -> str:
