@@ -304,7 +304,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` go to ``benchmarks/run.py``."""
-    install_wheels(session, DISTRIBUTIONS[:1])
+    install_wheels(session, DISTRIBUTIONS[:1], extras=["postgres"])
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
