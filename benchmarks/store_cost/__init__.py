@@ -31,8 +31,9 @@ _DURABLE = "listen_addresses = ''\n"
 _NOTE = (
     "Milliseconds of wall clock, p50 / p99. A turn is a question and an answer of about 40 words "
     "each and an event, durable when it returns. The floor is one bare statement that writes the "
-    "same bytes with the same driver and is as durable. A search asks for "
-    "eight words of something that was said, when the index is built; resuming reads the last checkpoint and what its window holds."
+    "same bytes with the same driver and is as durable. A search asks for eight words of something "
+    "that was said, when the index is built; resuming reads the last checkpoint and what its "
+    "window holds."
 )
 
 
