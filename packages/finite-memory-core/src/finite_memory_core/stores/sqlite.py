@@ -151,7 +151,11 @@ class SQLiteStore(Store):
         events: Mapping[int, Event],
         appended: Sequence[Event],
     ) -> bool:
-        """See `Store.erase`. What stood there is overwritten, in the file and in its log."""
+        """See `Store.erase`. What stood there is overwritten, in the file and in its log.
+
+        Where a reader kept the log from being emptied, the next erasure that meets none does it,
+        or the last one to close the file.
+        """
         from .packed_index import drop
 
         bodies = {i: (tokens, _encode(m.to_dict())) for i, (m, tokens) in messages.items()}
