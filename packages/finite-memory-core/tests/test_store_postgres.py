@@ -23,6 +23,8 @@ from finite_memory_core.stores import (
     Store,
     Version,
     postgres,
+    postgres_pool,
+    postgres_schema,
     postgres_server,
 )
 from finite_memory_core.testing.stores import DurableStoreContract, counted
@@ -177,15 +179,15 @@ def test_reading_a_page_does_not_scan(place: Place) -> None:
 def test_resuming_asks_little_of_the_server(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """How many blocks stand in the window makes no difference to how often it is asked."""
     asked: list[str] = []
-    execute = postgres_server.Database.execute
+    execute = postgres_pool.Database.execute
 
     def listening(
-        db: postgres_server.Database, statement: str, values: Sequence[object] = ()
+        db: postgres_pool.Database, statement: str, values: Sequence[object] = ()
     ) -> object:
         asked.append(statement)
         return execute(db, statement, values)
 
-    monkeypatch.setattr(postgres_server.Database, "execute", listening)
+    monkeypatch.setattr(postgres_pool.Database, "execute", listening)
     counts = []
     with place.open() as store:
         for name, budget in (("narrow", 400), ("wide", 4_000)):
@@ -215,8 +217,8 @@ def test_an_older_schema_is_brought_up(place: Place, monkeypatch: pytest.MonkeyP
     """A schema of an older release gets the steps that it lacks and keeps what it held."""
     with place.open() as store:
         store.create("s", "{}")
-    steps = (*postgres_server._STEPS, STEP)
-    monkeypatch.setattr(postgres_server, "_STEPS", steps)
+    steps = (*postgres_schema.STEPS, STEP)
+    monkeypatch.setattr(postgres_server, "STEPS", steps)
     with place.open() as store:
         assert ["s"] == [session.id for session in store.sessions()]
     assert [("blue",)] == place.execute("SELECT colour FROM {}session")
@@ -227,9 +229,9 @@ def test_a_failed_migration_changes_nothing(place: Place, monkeypatch: pytest.Mo
     """Steps are taken all or none."""
     with place.open() as store:
         store.create("s", "{}")
-    broken = (*postgres_server._STEPS, STEP, ("INSERT INTO nowhere VALUES (1)",))
+    broken = (*postgres_schema.STEPS, STEP, ("INSERT INTO nowhere VALUES (1)",))
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_server, "_STEPS", broken)
+        patch.setattr(postgres_server, "STEPS", broken)
         with pytest.raises(StoreError, match="nowhere"):
             place.open()
     with place.open() as store:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import ConflictError, CorruptError, StoreError
 from ..messages import Message
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
-from .postgres_server import SCHEMA, Database, PostgresServer, digest
+from .postgres_pool import Database
+from .postgres_server import SCHEMA, PostgresServer, digest
 
 if TYPE_CHECKING:
     from ..recall.index import GrowingIndex

@@ -1,26 +1,23 @@
 """A PostgreSQL database of ours: reached, checked, brought to our schema, and lent to threads.
 
 All that psycopg raises is turned into our errors here, and no password comes into one. This module
-knows how the tables are made, and nothing of what is kept in them.
+knows nothing of what is kept in the tables.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import select
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from hashlib import sha256
-from queue import Empty, SimpleQueue
-from threading import Lock, get_ident, local
-from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from ..errors import ConfigError, CorruptError, MissingExtraError, StoreError, VersionError
+from .postgres_pool import Database, Pool, Slot, has_news
+from .postgres_schema import STEPS
 
 if TYPE_CHECKING:
     import psycopg
@@ -30,91 +27,6 @@ SCHEMA = "finite_memory"
 _LOCK = 0x464D454D  # "FMEM", the first half of the advisory lock that migrations hold
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _OLDEST = 120_000  # PostgreSQL 12
-
-# _STEPS[n] takes a schema from version n to n + 1. Add steps; never change one.
-_STEPS: tuple[tuple[str, ...], ...] = (
-    (
-        # A session is found by the SHA-256 of its id: an index takes no long text.
-        """
-        CREATE TABLE session (
-            key BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-            digest BYTEA NOT NULL UNIQUE,
-            id TEXT NOT NULL,
-            settings TEXT NOT NULL,
-            messages BIGINT NOT NULL,
-            events BIGINT NOT NULL,
-            checksum BIGINT NOT NULL,
-            scope TEXT,
-            scope_digest BYTEA
-        ) WITH (fillfactor = 80)
-        """,
-        "CREATE INDEX session_by_scope ON session (scope_digest, key)",
-        """
-        CREATE TABLE message (
-            session BIGINT NOT NULL,
-            index BIGINT NOT NULL,
-            tokens BIGINT NOT NULL,
-            body TEXT NOT NULL,
-            checksum BIGINT NOT NULL,
-            PRIMARY KEY (session, index)
-        )
-        """,
-        """
-        CREATE TABLE event (
-            session BIGINT NOT NULL,
-            index BIGINT NOT NULL,
-            kind TEXT COLLATE "C" NOT NULL,
-            at BIGINT NOT NULL,
-            body TEXT NOT NULL,
-            checksum BIGINT NOT NULL,
-            PRIMARY KEY (session, index)
-        )
-        """,
-        "CREATE INDEX event_by_kind ON event (session, kind, index)",
-        # From here on derived from the transcripts: see `packed_index`.
-        """
-        CREATE TABLE indexed (
-            session BIGINT PRIMARY KEY,
-            format TEXT NOT NULL,
-            generation BIGINT NOT NULL,
-            size BIGINT NOT NULL,
-            terms BIGINT NOT NULL,
-            speakers BIGINT NOT NULL,
-            postings BIGINT NOT NULL,
-            checksum BIGINT NOT NULL
-        )
-        """,
-        """
-        CREATE TABLE posting (
-            session BIGINT NOT NULL,
-            term BYTEA NOT NULL,
-            first BIGINT NOT NULL,
-            number BIGINT NOT NULL,
-            places BYTEA NOT NULL,
-            checksum BIGINT NOT NULL,
-            PRIMARY KEY (session, term, first)
-        )
-        """,
-        """
-        CREATE TABLE fact (
-            place BIGINT PRIMARY KEY,
-            before BIGINT NOT NULL,
-            entries BYTEA NOT NULL,
-            checksum BIGINT NOT NULL
-        )
-        """,
-        """
-        CREATE TABLE speaker (
-            session BIGINT NOT NULL,
-            number BIGINT NOT NULL,
-            name TEXT NOT NULL,
-            first BIGINT NOT NULL,
-            checksum BIGINT NOT NULL,
-            PRIMARY KEY (session, number)
-        )
-        """,
-    ),
-)
 
 # What a user can do about each of the server's error codes; of classes, by their first two signs.
 _ADVICE: dict[str, tuple[type[StoreError], str]] = {
@@ -167,92 +79,6 @@ class Unreachable(StoreError):
     """The server could not be reached, or not any more. It may be back the next time."""
 
 
-class Database:
-    """A connection that is lent. In statements ``?`` stands for a value."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-        self.in_snapshot = False
-
-    def execute(self, statement: str, values: Sequence[Any] = (), /) -> psycopg.Cursor[Any]:
-        """Run a statement; several, parted by semicolons, where there are no values."""
-        return self.connection.execute(_marked(statement), values or None, binary=bool(values))
-
-    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> int:
-        """Run a statement for each row, sent together; return how many rows it changed."""
-        with self.connection.cursor() as cursor:
-            cursor.executemany(_marked(statement), rows)
-            return max(0, cursor.rowcount)
-
-
-@lru_cache
-def _marked(statement: str) -> bytes:
-    return statement.replace("?", "%s").encode()
-
-
-class _Slot:
-    """Room for a connection, which is opened when it is first used.
-
-    Attributes:
-        owner: the thread that uses it now; None for nobody.
-        db: the connection; None where there is none yet, or the last one was closed.
-    """
-
-    def __init__(self) -> None:
-        self.owner: int | None = None
-        self.db: Database | None = None
-
-    def close(self) -> None:
-        """Close the connection."""
-        db, self.db = self.db, None
-        if db is not None:
-            db.connection.close()
-
-
-class _Pool:
-    """The connections of one process. An interrupt (Ctrl-C) at any moment loses none of them."""
-
-    def __init__(self, most: int) -> None:
-        self.pid = os.getpid()
-        self.slots = [_Slot() for _ in range(most)]
-        self.thread = local()  # .held: what it has borrowed
-        self._lock = Lock()
-        self._waiting = 0
-        self._freed: SimpleQueue[None] = SimpleQueue()
-
-    def take(self, timeout: float) -> _Slot | None:
-        """Take a slot that nobody uses; None where none becomes free in time."""
-        me, deadline = get_ident(), monotonic() + timeout
-        while True:
-            with self._lock:
-                for slot in self.slots:
-                    if slot.owner in (None, me):  # its own where an interrupt kept it from freeing
-                        slot.owner = me
-                        return slot
-                self._waiting += 1
-            try:
-                self._freed.get(timeout=max(0.0, deadline - monotonic()))
-            except Empty:
-                return None
-            finally:
-                with self._lock:
-                    self._waiting -= 1
-
-    def free(self, slot: _Slot) -> None:
-        """Let others have a slot."""
-        with self._lock:
-            slot.owner = None
-            if self._waiting:
-                self._freed.put(None)
-
-    def close(self) -> None:
-        """Close the connections that nobody uses."""
-        with self._lock:
-            for slot in self.slots:
-                if slot.owner is None:
-                    slot.close()
-
-
 class PostgresServer:
     """A database on a server. Each thread that uses it has a connection for as long as it does.
 
@@ -294,7 +120,7 @@ class PostgresServer:
         self._parameters = self._read(dsn)
         self.name = _shown(self._parameters)
         self._closed = False
-        self._pool = self._inherited = _Pool(most)
+        self._pool = self._inherited = Pool(most)
         try:
             self._prepare()
         except BaseException:
@@ -313,7 +139,7 @@ class PostgresServer:
     def borrowed(self) -> Iterator[Database]:
         """Lend a connection to this thread; the same one where it holds one already."""
         if self._pool.pid != os.getpid():  # what was inherited is the parent's: kept, not used
-            self._inherited, self._pool = self._pool, _Pool(self._most)
+            self._inherited, self._pool = self._pool, Pool(self._most)
         pool = self._pool
         held: Database | None = getattr(pool.thread, "held", None)
         with self._translated():
@@ -337,15 +163,15 @@ class PostgresServer:
                     slot.close()
                 pool.free(slot)
 
-    def _ready(self, slot: _Slot) -> Database:
+    def _ready(self, slot: Slot) -> Database:
         """Return a slot's connection, a new one where the server has closed the last meanwhile."""
-        if slot.db is not None and (not self._at_rest(slot) or _has_news(slot.db.connection)):
+        if slot.db is not None and (not self._at_rest(slot) or has_news(slot.db.connection)):
             slot.close()
         if slot.db is None:
             slot.db = Database(self._connect())
         return slot.db
 
-    def _at_rest(self, slot: _Slot) -> bool:
+    def _at_rest(self, slot: Slot) -> bool:
         """Whether a connection is open and in no transaction."""
         idle = self._psycopg.pq.TransactionStatus.IDLE
         return slot.db is not None and slot.db.connection.info.transaction_status == idle
@@ -460,13 +286,13 @@ class PostgresServer:
                     "make a database with ENCODING 'UTF8'"
                 )
             version = self._schema_version(db)
-            if version < len(_STEPS) and self._read_only:
+            if version < len(STEPS) and self._read_only:
                 raise StoreError(
                     f"schema {self._schema!r} of {self.name} has version {version}, and this "
-                    f"release reads {len(_STEPS)}; open it once with a PostgresStore, which brings "
+                    f"release reads {len(STEPS)}; open it once with a PostgresStore, which brings "
                     "it up"
                 )
-            if version < len(_STEPS):
+            if version < len(STEPS):
                 self._migrate()
 
     def _schema_version(self, db: Database) -> int:
@@ -490,10 +316,10 @@ class PostgresServer:
         newest = f'SELECT max(version) FROM "{self._schema}".finite_memory_version'
         row = db.execute(newest).fetchone()
         version = int(row[0]) if row and row[0] is not None else 0
-        if version > len(_STEPS):
+        if version > len(STEPS):
             raise VersionError(
                 f"schema {self._schema!r} of {self.name} has version {version}, written by a newer "
-                f"release; this one reads up to {len(_STEPS)}. Upgrade finite-memory-core; nothing "
+                f"release; this one reads up to {len(STEPS)}. Upgrade finite-memory-core; nothing "
                 "was changed"
             )
         return version
@@ -509,7 +335,7 @@ class PostgresServer:
                 db.execute(f'CREATE SCHEMA "{self._schema}"')
             if version == 0:
                 db.execute("CREATE TABLE finite_memory_version (version INTEGER NOT NULL)")
-            for number, step in enumerate(_STEPS[version:], version + 1):
+            for number, step in enumerate(STEPS[version:], version + 1):
                 for statement in step:
                     db.execute(statement)
                 db.execute("INSERT INTO finite_memory_version VALUES (?)", (number,))
@@ -546,12 +372,3 @@ def _shown(parameters: Mapping[str, Any]) -> str:
     port = f":{parameters['port']}" if parameters.get("port") else ""
     service = f"?service={parameters['service']}" if parameters.get("service") else ""
     return f"postgresql://{user}{place}{port}/{parameters.get('dbname') or ''}{service}"
-
-
-def _has_news(connection: psycopg.Connection[Any]) -> bool:
-    """Whether something came in that nobody asked for, which is how a server says goodbye."""
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([connection.fileno()], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
