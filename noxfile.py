@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import postgres_server  # noqa: E402
 from distributions import Distribution, affected, closure, discover  # noqa: E402
 from interpreters import extend_path  # noqa: E402
 
@@ -50,8 +51,8 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
-    "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "docs", "demo",
-    "minimums", "tests", "llama",
+    "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "postgres", "docs",
+    "demo", "minimums", "tests", "llama",
 ]  # fmt: skip
 
 
@@ -155,6 +156,14 @@ def build(session: nox.Session) -> None:
 
 
 # ---------------------------------------------------------------- tests
+
+
+@nox.session(venv_backend="none")
+def postgres(session: nox.Session) -> None:
+    """Have a PostgreSQL server for the tests to start: install Debian's, where that is allowed."""
+    if not postgres_server.programs() and not postgres_server.may_install():
+        session.skip("no PostgreSQL server, and no right to install one: its tests will skip")
+    session.run(sys.executable, str(SCRIPTS / "postgres_server.py"), external=True)
 
 
 @nox.session(requires=["build"])
@@ -338,7 +347,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` go to ``benchmarks/run.py``."""
-    install_wheels(session, DISTRIBUTIONS[:1])
+    install_wheels(session, DISTRIBUTIONS[:1], extras=["postgres"])
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

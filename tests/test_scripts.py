@@ -13,6 +13,7 @@ import pytest
 import check_isolation
 import check_size
 import interpreters
+import postgres_server
 import torch_build
 from distributions import ROOT
 
@@ -109,3 +110,13 @@ def test_a_build_of_torch_with_cuda_is_told_from_one_without() -> None:
     assert "cpu" == torch_build.build_of(report("sympy"))
     assert "requires nvidia-x" in torch_build.build_of(report("sympy", "nvidia-x==1"))
     assert "no torch" in torch_build.build_of('{"install": []}')
+
+
+def test_the_newest_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 15 is newer than 9.6; where a folder has none, PATH is asked."""
+    for version in ("9.6", "15", "13"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "bin" / "initdb").touch()
+    assert tmp_path / "15" / "bin" == postgres_server.programs(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert None is postgres_server.programs(tmp_path / "nowhere")

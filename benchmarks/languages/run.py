@@ -89,7 +89,8 @@ def measure(conversation: Conversation, size: float, embedder: Embedder | None =
     dense = None
     if embedder is not None:
         turns = conversation.turns
-        dense = Dense(embedder, InMemoryVectors(), lambda start, stop: iter(turns[start:stop]))
+        source = Source(embedder)
+        dense = Dense(source, InMemoryVectors(), lambda start, stop: iter(turns[start:stop]))
     costs = [len(turn.text.encode()) for turn in conversation.turns]
     scores: Scores = []
     for question in conversation.questions:

@@ -370,7 +370,7 @@ def test_a_file_that_fails_midway_is_what_it_was(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of it is erased in one transaction, or nothing is."""
-    from finite_memory_core.stores import sqlite_index
+    from finite_memory_core.stores import packed_index
 
     def fail(*arguments: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
@@ -379,7 +379,7 @@ def test_a_file_that_fails_midway_is_what_it_was(
         memory = told(store=store)
         before = state(memory)
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_index, "drop", fail)
+            patch.setattr(packed_index, "drop", fail)
             with pytest.raises(StoreError):
                 memory.forget(0)
         assert before == state(memory)

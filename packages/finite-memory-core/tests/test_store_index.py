@@ -17,7 +17,7 @@ from finite_memory_core.recall import Recall
 from finite_memory_core.recall.analysis import Document
 from finite_memory_core.recall.archive import Archive
 from finite_memory_core.recall.index import GrowingIndex, InMemoryIndex
-from finite_memory_core.stores import sqlite_index
+from finite_memory_core.stores import packed_index
 from finite_memory_core.stores.base import Counted, Version
 
 from .recalling import FACTS, chat, recalled_text, talked
@@ -100,11 +100,11 @@ def test_the_answers_are_those_of_the_index_in_memory(
 ) -> None:
     """For any transcript, in any batches, as of any place, also after opening the file again."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(sqlite_index, "UNKEPT", unkept)
-        patch.setattr(sqlite_index, "MOST_UNKEPT", 2 * unkept)
-        patch.setattr(sqlite_index, "_ROW_PLACES", places)
-        patch.setattr(sqlite_index, "_MOST_KNOWN", 7)
-        patch.setattr(sqlite_index, "_MOST_CHUNKS", 1)
+        patch.setattr(packed_index, "UNKEPT", unkept)
+        patch.setattr(packed_index, "MOST_UNKEPT", 2 * unkept)
+        patch.setattr(packed_index, "_ROW_PLACES", places)
+        patch.setattr(packed_index, "_MOST_KNOWN", 7)
+        patch.setattr(packed_index, "_MOST_CHUNKS", 1)
         store = SQLiteStore(Path(folder) / "s.db")
         store.create("s", "{}")
         store.append("s", Version(0, 0), [Counted(m, 1) for m, _ in said], ())
@@ -177,7 +177,7 @@ def test_a_resumed_session_does_not_read_its_transcript_again(path: Path) -> Non
     count = filled(path, 600)
     with ReadingStore(path) as store:
         Archive(store, "s", store.index("s")).search("greyhound", count, everything)
-        assert store.read <= sqlite_index.UNKEPT + 16
+        assert store.read <= packed_index.UNKEPT + 16
 
 
 def test_appending_writes_nothing_of_it(path: Path) -> None:
@@ -321,7 +321,7 @@ def test_an_index_of_another_release_is_built_again(
     """What was analysed by other rules is dropped, not mixed."""
     count = filled(path)
     wanted = expected(path, count)
-    monkeypatch.setattr(sqlite_index, "FORMAT", "2 of tomorrow")
+    monkeypatch.setattr(packed_index, "FORMAT", "2 of tomorrow")
     with SQLiteStore(path) as store:
         assert wanted == ranked(store, store.index("s"), count)
     with SQLiteStore(path) as store, store._file.borrowed() as db:

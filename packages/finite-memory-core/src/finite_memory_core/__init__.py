@@ -90,7 +90,11 @@ if TYPE_CHECKING:
     from .recall.tool import SearchTool as SearchTool
     from .spending import Spent as Spent
     from .stats import MemoryStats as MemoryStats
-    from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
+    from .stores import (
+        InMemoryStore as InMemoryStore,
+        PostgresStore as PostgresStore,
+        SQLiteStore as SQLiteStore,
+    )
     from .stores.base import Store as Store
     from .summarizing import ExtractiveSummarizer as ExtractiveSummarizer
     from .summary import Summarizer as Summarizer
@@ -172,6 +176,7 @@ _HOME = {
     "Spent": "spending",
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
+    "PostgresStore": "stores",
     "SQLiteStore": "stores",
     "SearchTool": "recall.tool",
     "Store": "stores.base",
@@ -230,6 +235,7 @@ __all__ = [
     "Overflowed",
     "Policy",
     "PolicyError",
+    "PostgresStore",
     "Prices",
     "ReaderBackend",
     "Recall",

@@ -807,7 +807,7 @@ class Memory:
             raise
         try:
             if not self._commit(mark, reader.erased(gone, now())):
-                why = "another reader holds the file, so its log could not be emptied yet"
+                why = "the store tells it no more, but its files still hold it (docs/stores.md)"
                 fold.fall_back("erase", why)
                 self._publish(self._version)
         finally:

@@ -111,7 +111,7 @@ def _replay(fold: Fold, store: Store, session: Session) -> None:
     start, seq = 0, 0
     if found is not None:
         start, seq = found[1].at, found[0] + 1
-        checkpoint.load(fold, start, found[1].body, lambda a, b: store.messages(session.id, a, b))
+        checkpoint.load(fold, start, found[1].body, lambda wanted: store.pick(session.id, wanted))
     events = store.events(session.id, seq)
     event = next(events, None)
     stop = session.version.messages

@@ -18,6 +18,7 @@ from ..messages import Message
 from .backend_spec import backend_from
 from .options import add_memory_options, given, memory_from
 from .showing import described, print_context, print_eviction, print_stats, said
+from .stores import open_store, place_of
 from .terminal import clean, counted
 
 
@@ -31,7 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model), module:function for a function of yours, or a name of 'finite-memory backends'",
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--store", metavar="FILE", help="keep the transcript in this SQLite file")
+    where.add_argument(
+        "--store",
+        metavar="STORE",
+        help="keep the transcript in this SQLite file, or in the PostgreSQL database at this URL "
+        "(postgresql://...)",
+    )
     where.add_argument("--load", metavar="FILE", help="go on with a session that /save wrote")
     parser.add_argument(
         "--session",
@@ -69,9 +75,8 @@ def _memory(options: argparse.Namespace, stack: ExitStack) -> Memory:
         return Memory.load(options.load, **given(options))
     if options.store is None:
         return memory_from(options)
-    from ..stores.sqlite import SQLiteStore  # only where it is used: sqlite3 is slow to import
-
-    store = stack.enter_context(SQLiteStore(options.store))
+    store = stack.enter_context(open_store(options.store))
+    options.store = place_of(store, options.store)
     if options.session is not None and store.session(options.session) is not None:
         return Memory.resume(store, options.session, **given(options))
     return memory_from(options, store=store, session_id=options.session)

@@ -122,8 +122,8 @@ class Store(ABC):
             appended: events to append.
 
         Returns:
-            Whether the old bytes are gone from all files already. If not, a reader held them, and
-            they are overwritten by the next erasure that meets none, or when the store is closed.
+            Whether the old bytes are gone from all files already. If not, nobody is told them by
+            this store any more, but its files still hold them: its documentation says how long.
 
         Raises:
             ConflictError: as for `append`; nothing was changed.

@@ -152,8 +152,12 @@ class SQLiteStore(Store):
         events: Mapping[int, Event],
         appended: Sequence[Event],
     ) -> bool:
-        """See `Store.erase`. What stood there is overwritten, in the file and in its log."""
-        from . import sqlite_index, sqlite_vectors
+        """See `Store.erase`. What stood there is overwritten, in the file and in its log.
+
+        Where a reader kept the log from being emptied, the next erasure that meets none does it,
+        or the last one to close the file.
+        """
+        from . import packed_index, sqlite_vectors
 
         bodies = {i: (tokens, _encode(m.to_dict())) for i, (m, tokens) in messages.items()}
         grown = Version(version.messages, version.events + len(appended))
@@ -171,7 +175,7 @@ class SQLiteStore(Store):
                 "UPDATE session SET events = ?, checksum = ? WHERE key = ?",
                 (grown.events, _checksum(session_id, head.session.settings, *grown), head.key),
             )
-            sqlite_index.drop(db, head.key)
+            packed_index.drop(db, head.key)
             sqlite_vectors.forget(db, head.key, messages)
         return self._file.fold_log()
 
@@ -272,9 +276,9 @@ class SQLiteStore(Store):
 
     def index(self, session_id: str) -> GrowingIndex:
         """See `Store.index`. It is kept in the file, and grows when it is searched."""
-        from .sqlite_index import SQLiteIndex  # only where something is searched
+        from .packed_index import PackedIndex  # only where something is searched
 
-        return SQLiteIndex(self._file, session_id)
+        return PackedIndex(self._file, session_id)
 
     def vectors(self, session_id: str) -> Vectors:
         """See `Store.vectors`. They are kept in the file."""
@@ -284,7 +288,7 @@ class SQLiteStore(Store):
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`. What was said is overwritten, in the file and in its log."""
-        from . import sqlite_index, sqlite_vectors
+        from . import packed_index, sqlite_vectors
 
         with self._file.transaction() as db:
             head = self._head(session_id)
@@ -294,7 +298,7 @@ class SQLiteStore(Store):
             places = head.place(0), head.place(1 << _SHIFT)
             for table in ("message", "event"):
                 db.execute(f"DELETE FROM {table} WHERE place >= ? AND place < ?", places)
-            sqlite_index.remove(db, head.key)
+            packed_index.remove(db, head.key)
             db.execute("DELETE FROM scope WHERE session = ?", (head.key,))
             db.execute("DELETE FROM session WHERE key = ?", (head.key,))
         self._file.fold_log()

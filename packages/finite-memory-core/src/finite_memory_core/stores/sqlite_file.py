@@ -52,7 +52,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX event_by_kind ON event (kind)",
     ),
     (
-        # From here on derived from the transcripts: see `sqlite_index`.
+        # From here on derived from the transcripts: see `packed_index`.
         """
         CREATE TABLE indexed (
             session INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""A session's search index, kept in its SQLite file.
+"""A session's search index, kept in tables of the database that its transcript is in.
 
 What is kept is derived from the transcript and can be dropped at any time: it is built again at
 the next search. Of each term the places of its messages are kept in packed rows, of the messages
@@ -16,14 +16,12 @@ from array import array
 from binascii import crc32
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from sqlite3 import Connection
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import CorruptError, StoreError
 from ..recall.analysis import VERSION, Document
 from ..recall.index import Facts, GrowingIndex, IndexChanged, InMemoryIndex
-from .sqlite_file import SQLiteFile, readable
 
 FORMAT = f"1 {VERSION} {sys.byteorder}"
 """What is kept in another format is dropped and built again."""
@@ -42,17 +40,61 @@ _MOST_KNOWN = 8_192  # facts of messages held in memory, some 150 bytes each
 _MOST_SUMMED = 20_000  # of so many messages the postings are checked whole when it is opened
 
 _STATE = (
-    "SELECT format, generation, size, terms, speakers, postings, checksum FROM indexed"
-    " WHERE session = ?"
+    "SELECT key, format, generation, size, terms, speakers, postings, indexed.checksum"
+    " FROM session LEFT JOIN indexed ON indexed.session = key WHERE "
 )
-_SUM = "SELECT ifnull(sum(checksum), 0) FROM posting WHERE session = ?"
+_SUM = "SELECT CAST(coalesce(sum(checksum), 0) AS BIGINT) FROM posting WHERE session = ?"
 _NEWEST = (
     "SELECT first, number, places, checksum FROM posting WHERE session = ? AND term = ?"
-    " AND first < ? ORDER BY first DESC"
+    " AND first < ? ORDER BY first DESC LIMIT ?"
 )
 _FACTS = (
     f"SELECT place, before, entries, checksum FROM fact WHERE place IN ({'?,' * (_AT_ONCE - 1)}?)"
 )
+_PUT_STATE = (
+    "INSERT INTO indexed VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session) DO UPDATE SET"
+    " format = excluded.format, generation = excluded.generation, size = excluded.size,"
+    " terms = excluded.terms, speakers = excluded.speakers, postings = excluded.postings,"
+    " checksum = excluded.checksum"
+)
+_PUT_POSTING = (
+    "INSERT INTO posting VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (session, term, first)"
+    " DO UPDATE SET number = excluded.number, places = excluded.places,"
+    " checksum = excluded.checksum"
+)
+_PUT_FACT = (
+    "INSERT INTO fact VALUES (?, ?, ?, ?) ON CONFLICT (place) DO UPDATE SET"
+    " before = excluded.before, entries = excluded.entries, checksum = excluded.checksum"
+)
+
+
+class Cursor(Protocol):
+    """What a statement answers, row by row."""
+
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def close(self) -> None: ...
+
+
+class Database(Protocol):
+    """A connection. In statements ``?`` stands for a value."""
+
+    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor: ...
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> object: ...
+
+
+class Tables(Protocol):
+    """A database with the tables of an index, lent to one thread at a time."""
+
+    def borrowed(self) -> AbstractContextManager[Database]:
+        """Lend a connection."""
+
+    def passing(self) -> AbstractContextManager[Database]:
+        """Write all or nothing of what can be made again; a loss of power may undo it."""
+
+    def snapshot(self) -> AbstractContextManager[Database]:
+        """Read what belongs together, while others may write."""
 
 
 class _State(NamedTuple):
@@ -73,7 +115,7 @@ class _State(NamedTuple):
     postings: int = 0
 
 
-def drop(db: Connection, key: int) -> None:
+def drop(db: Database, key: int) -> None:
     """Drop all that is kept for the session with `key`, in the caller's transaction.
 
     What others still hold of it in memory they will not write.
@@ -84,7 +126,7 @@ def drop(db: Connection, key: int) -> None:
     _put_state(db, key, _State(generation=before + 1))
 
 
-def remove(db: Connection, key: int) -> None:
+def remove(db: Database, key: int) -> None:
     """Remove all that is kept for a session that is deleted, in the caller's transaction."""
     for table in ("posting", "speaker", "indexed"):
         db.execute(f"DELETE FROM {table} WHERE session = ?", (key,))
@@ -92,9 +134,9 @@ def remove(db: Connection, key: int) -> None:
     db.execute("DELETE FROM fact WHERE place >= ? AND place < ?", places)
 
 
-def _put_state(db: Connection, key: int, state: _State) -> None:
+def _put_state(db: Database, key: int, state: _State) -> None:
     row = (key, FORMAT, *state, _checksum(FORMAT.encode(), key, *state))
-    db.execute("INSERT OR REPLACE INTO indexed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.execute(_PUT_STATE, row)
 
 
 def _checksum(content: object, *fields: object) -> int:
@@ -103,12 +145,25 @@ def _checksum(content: object, *fields: object) -> int:
     return crc32(whole, crc32(repr(fields).encode()))
 
 
-class SQLiteIndex(GrowingIndex):
-    """The index of a session in a file; see `GrowingIndex`."""
+def _as_bytes(text: object) -> bytes:
+    """Return a column of text, which some databases give as it is and some as UTF-8."""
+    return text if isinstance(text, bytes) else str(text).encode()
 
-    def __init__(self, file: SQLiteFile, session_id: str) -> None:
-        self._file = file
-        self._session_id = session_id
+
+class PackedIndex(GrowingIndex):
+    """The index of a session in a database; see `GrowingIndex`.
+
+    Args:
+        tables: the database.
+        session: what tells the session in its table, in the column `_column`.
+    """
+
+    _column = "id"
+    _passing_errors: tuple[type[StoreError], ...] = ()  # no reason to do without the database
+
+    def __init__(self, tables: Tables, session: object) -> None:
+        self._tables = tables
+        self._session = session
         self._alone = False  # nothing of it is in the file
         self._damage: StoreError | None = None
         self._summed = False
@@ -142,7 +197,7 @@ class SQLiteIndex(GrowingIndex):
 
     def _look(self) -> None:
         """Take in what other processes did since the last time."""
-        with self._file.borrowed() as db:
+        with self._tables.borrowed() as db:
             key, state = self._state(db)
             if (key, state) != (self._key, self._kept):
                 self._take(key, state)
@@ -151,7 +206,7 @@ class SQLiteIndex(GrowingIndex):
                     self._check_sum(db)
                 self._summed = True
 
-    def _check_sum(self, db: Connection) -> None:
+    def _check_sum(self, db: Database) -> None:
         """Raise `CorruptError` where rows of postings are missing, whose terms would be too."""
         if db.execute(_SUM, (self._key,)).fetchone() != (self._kept.postings,):
             raise CorruptError("its postings are not all there")
@@ -162,9 +217,13 @@ class SQLiteIndex(GrowingIndex):
         try:
             if not isinstance(error, CorruptError):
                 raise error
-            with self._file.passing() as db:
+            with self._tables.passing() as db:
+                self._hold(db)
                 drop(db, self._key_of(db))
             self.problem = f"the index is built again: {error}"
+        except self._passing_errors:
+            self._damage = error
+            raise
         except StoreError:
             self._alone = True
             self.problem = f"the index is kept in memory: {error}"
@@ -182,7 +241,7 @@ class SQLiteIndex(GrowingIndex):
         if self._alone or not count:
             return
         try:
-            with self._file.passing() as db:
+            with self._tables.passing() as db:
                 state = self._write(db)
         except CorruptError as error:
             self._damage = error
@@ -195,28 +254,38 @@ class SQLiteIndex(GrowingIndex):
             self.problem = None
         self._take(self._key, state, [*self._names, *self._new_names()])
 
-    def _key_of(self, db: Connection) -> int:
-        row = db.execute("SELECT key FROM session WHERE id = ?", (self._session_id,)).fetchone()
+    def _hold(self, db: Database) -> None:
+        """Keep others from writing this index for as long as the transaction lasts.
+
+        Where a transaction that writes keeps all others from it, there is nothing to do.
+        """
+
+    def _key_of(self, db: Database) -> int:
+        statement = f"SELECT key FROM session WHERE {self._column} = ?"
+        row = db.execute(statement, (self._session,)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def _state(self, db: Connection) -> tuple[int, _State]:
+    def _state(self, db: Database) -> tuple[int, _State]:
         """Return the session's key, 0 if it is gone, and how far its index has come.
 
         Raises:
             CorruptError: it is of another format, or damaged.
         """
-        key = self._key_of(db)
-        row = db.execute(_STATE, (key,)).fetchone()
+        row = db.execute(f"{_STATE} {self._column} = ?", (self._session,)).fetchone()
         if row is None:
+            return 0, _State()
+        key, format_, *numbers, checksum = row
+        if format_ is None:
             return key, _State()
-        state = _State(*row[1:6])
-        if row[0] != FORMAT.encode():
-            raise CorruptError(f"it has format {readable(row[0])!r}, this release keeps {FORMAT!r}")
-        if row[6] != _checksum(row[0], key, *state):
+        state = _State(*numbers)
+        if (found := _as_bytes(format_)) != FORMAT.encode():
+            told = found.decode(errors="replace")
+            raise CorruptError(f"it has format {told!r}, this release keeps {FORMAT!r}")
+        if checksum != _checksum(found, key, *state):
             raise CorruptError("its state is not what was written")
         return key, state
 
-    def _require_unchanged(self, db: Connection) -> None:
+    def _require_unchanged(self, db: Database) -> None:
         if self._state(db) != (self._key, self._kept):
             raise IndexChanged("another process changed the index")
 
@@ -225,6 +294,8 @@ class SQLiteIndex(GrowingIndex):
         """Raise `IndexChanged` for what goes wrong with the file; `size` then recovers."""
         try:
             yield
+        except self._passing_errors:
+            raise
         except StoreError as error:
             self._damage = error
             raise IndexChanged(str(error)) from error
@@ -235,14 +306,15 @@ class SQLiteIndex(GrowingIndex):
         if self._alone:
             yield
             return
-        with self._file.snapshot() as db:
+        with self._tables.snapshot() as db:
             with self._guarded():
                 self._require_unchanged(db)
             yield
 
     # -- writing --------------------------------------------------------------------------------
 
-    def _write(self, db: Connection) -> _State:
+    def _write(self, db: Database) -> _State:
+        self._hold(db)
         self._require_unchanged(db)
         if not self._key:
             raise StoreError("the session is not in the store (deleted?)")
@@ -262,13 +334,13 @@ class SQLiteIndex(GrowingIndex):
         _put_state(db, self._key, state)
         return state
 
-    def _write_postings(self, db: Connection, postings: Mapping[str, array[int]]) -> int:
+    def _write_postings(self, db: Database, postings: Mapping[str, array[int]]) -> int:
         """Return by how much the sum of the checksums grew."""
         key, rows, replaced = self._key, [], 0
-        for term, places in sorted(postings.items()):  # as they lie in the file
-            name = term.encode()
+        grown = sorted((self._name(term), places) for term, places in postings.items())
+        kept = self._newest_kept(db, [name for name, _ in grown])
+        for (name, places), newest in zip(grown, kept, strict=True):  # as they lie in the file
             number, first, packed = 0, places[0], places.tobytes()
-            newest = db.execute(_NEWEST, (key, name, self._kept.size)).fetchone()
             if newest is not None:
                 found = self._checked_places(name, *newest)
                 number = newest[1] + 1
@@ -280,8 +352,17 @@ class SQLiteIndex(GrowingIndex):
                 if start:
                     first, number = array("I", row[:4])[0], number + 1
                 rows.append((key, name, first, number, row, _checksum(row, key, name, number)))
-        db.executemany("INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.executemany(_PUT_POSTING, rows)
         return sum(row[-1] for row in rows) - replaced
+
+    def _name(self, term: str) -> bytes:
+        """Return what a term is called in the tables."""
+        return term.encode()
+
+    def _newest_kept(self, db: Database, names: Sequence[bytes]) -> Iterable[Any]:
+        """Yield of each term the newest row of postings; None where there is none."""
+        for name in names:
+            yield db.execute(_NEWEST, (self._key, name, self._kept.size, 1)).fetchone()
 
     def _checked_places(
         self, term: bytes, first: int, number: int, places: bytes, checksum: int
@@ -297,7 +378,7 @@ class SQLiteIndex(GrowingIndex):
         known = {name for name, _ in self._names}
         return [(name, at) for name, at in self._unkept.contents().speakers if name not in known]
 
-    def _write_speakers(self, db: Connection) -> list[int]:
+    def _write_speakers(self, db: Database) -> list[int]:
         """Return the number of each speaker of what is written."""
         new = self._new_names()
         numbers = {name: n for n, (name, _) in enumerate([*self._names, *new])}
@@ -311,7 +392,7 @@ class SQLiteIndex(GrowingIndex):
         )
         return [numbers[name] for name, _ in self._unkept.contents().speakers]
 
-    def _write_facts(self, db: Connection, columns: tuple[Sequence[int], ...]) -> None:
+    def _write_facts(self, db: Database, columns: tuple[Sequence[int], ...]) -> None:
         size, before = self._kept.size, self._kept.terms
         chunk, filled = divmod(size, _CHUNK)
         if filled:
@@ -328,21 +409,24 @@ class SQLiteIndex(GrowingIndex):
             rows.append((place, before, content, _checksum(content, place, before)))
             before += sum(packed[:_CHUNK])
             chunk += 1
-        db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?)", rows)
+        db.executemany(_PUT_FACT, rows)
 
     # -- reading --------------------------------------------------------------------------------
 
-    def _read_names(self, db: Connection) -> list[tuple[str, int]]:
+    def _read_names(self, db: Database) -> list[tuple[str, int]]:
         rows = db.execute(
             "SELECT number, name, first, checksum FROM speaker WHERE session = ? ORDER BY number",
             (self._key,),
         ).fetchall()
-        for expected, (number, name, first, checksum) in enumerate(rows):
+        names = [(_as_bytes(name), first) for _, name, first, _ in rows]
+        for expected, ((number, _, _, checksum), (name, first)) in enumerate(
+            zip(rows, names, strict=True)
+        ):
             if number != expected or checksum != _checksum(name, self._key, number, first):
                 raise CorruptError("a speaker is not what was written")
         if len(rows) != self._kept.speakers:
             raise CorruptError("speakers are missing")
-        return [(name.decode(), first) for _, name, first, _ in rows]
+        return [(name.decode(), first) for name, first in names]
 
     def speakers(self, stop: int) -> frozenset[str]:
         """See `Index.speakers`."""
@@ -364,16 +448,18 @@ class SQLiteIndex(GrowingIndex):
         new = self._unkept.postings(term, stop, limit)
         if len(new) >= limit or not self._kept.size:
             return new
+        kept = min(stop, self._kept.size)
         with self._guarded():
-            old = self._kept_postings(term.encode(), min(stop, self._kept.size), limit - len(new))
+            old = self._kept_postings(self._name(term), kept, limit - len(new))
         old.extend(new)
         return old
 
     def _kept_postings(self, term: bytes, stop: int, limit: int) -> array[int]:
         packed: list[bytes] = []
         missing, expected = limit, None
-        with self._file.borrowed() as db:
-            for row in (cursor := db.execute(_NEWEST, (self._key, term, stop))):
+        rows = limit // _ROW_PLACES + 3  # which are enough: but for the newest, all are full
+        with self._tables.borrowed() as db:
+            for row in (cursor := db.execute(_NEWEST, (self._key, term, stop, rows))):
                 packed.append(self._checked_places(term, *row))
                 if expected is not None and row[1] != expected:
                     raise CorruptError("a row of postings is missing")
@@ -433,7 +519,7 @@ class SQLiteIndex(GrowingIndex):
             self._chunks.clear()
         missing = sorted(wanted.difference(self._chunks))
         first = self._key << _SHIFT
-        with self._file.borrowed() as db:
+        with self._tables.borrowed() as db:
             for start in range(0, len(missing), _AT_ONCE):
                 some = [first + number for number in missing[start : start + _AT_ONCE]]
                 some += some[-1:] * (_AT_ONCE - len(some))
