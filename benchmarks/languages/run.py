@@ -34,7 +34,7 @@ from benchmarks.tables import Table, write_between  # noqa: E402
 from finite_memory_core.embedding import Embedder  # noqa: E402
 from finite_memory_core.policies.base import Deadline  # noqa: E402
 from finite_memory_core.recall import Recall, analysis  # noqa: E402
-from finite_memory_core.recall.dense import Dense  # noqa: E402
+from finite_memory_core.recall.dense import Dense, Source  # noqa: E402
 from finite_memory_core.recall.index import InMemoryIndex  # noqa: E402
 from finite_memory_core.recall.ranking import rank  # noqa: E402
 from finite_memory_core.recall.vectors import InMemoryVectors  # noqa: E402

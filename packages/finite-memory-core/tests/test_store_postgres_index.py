@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from finite_memory_core import (
     StoreError,
 )
 from finite_memory_core.recall.archive import Archive
-from finite_memory_core.recall.index import GrowingIndex, InMemoryIndex
+from finite_memory_core.recall.index import Facts, GrowingIndex, InMemoryIndex
 from finite_memory_core.stores import packed_index
 from finite_memory_core.stores.base import Counted, Version
 from finite_memory_core.stores.packed_index import PackedIndex
@@ -242,7 +242,7 @@ def test_a_reader_that_may_not_write_recalls_all_the_same(
 
 
 def test_a_search_whose_connection_is_lost_says_so_and_the_next_one_works(
-    postgres: Cluster, store: PostgresStore, count: int
+    postgres: Cluster, store: PostgresStore, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lost connection is no reason to build an index of one's own."""
     index = store.index("s")
@@ -250,13 +250,17 @@ def test_a_search_whose_connection_is_lost_says_so_and_the_next_one_works(
     wanted = ranked(store, index, count)
     archive = Archive(store, "s", index)
 
-    def cut(place: int) -> bool:
+    facts = index.facts
+
+    def cut(places: Iterable[int]) -> dict[int, Facts]:
         postgres.cut_connections()
         index._known.clear()
         index._chunks.clear()
-        return True
+        return facts(places)
 
-    with pytest.raises(StoreError, match="cannot be reached any more"):
-        archive.search(QUESTIONS[0], count, cut)
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "facts", cut)
+        with pytest.raises(StoreError, match="cannot be reached any more"):
+            archive.search(QUESTIONS[0], count, lambda _: True)
     assert wanted == ranked(store, index, count)
     assert index.problem is None
