@@ -51,7 +51,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
     "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "docs", "demo",
-    "minimums", "tests",
+    "minimums", "tests", "llama",
 ]  # fmt: skip
 
 
@@ -109,6 +109,12 @@ def refuse_tree(session: nox.Session, distribution: Distribution) -> None:
 def test_group(distribution: Distribution) -> list[str]:
     """What a distribution's own tests require."""
     return group("test", nox.project.load_toml(distribution.pyproject))
+
+
+def every_group(distribution: Distribution) -> list[str]:
+    """What all of a distribution's groups require, those of special sessions too."""
+    content = nox.project.load_toml(distribution.pyproject)
+    return [line for name in content["dependency-groups"] for line in group(name, content)]
 
 
 # ---------------------------------------------------------------- build
@@ -185,6 +191,21 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     session.run(*PYTEST, str(distribution.folder / "tests"))
 
 
+@nox.session(requires=["build"])
+def llama(session: nox.Session) -> None:
+    """Test finite-memory-api on llama.cpp's server, which is built once (10 minutes) and kept.
+
+    Needs a C++ compiler for that. Arguments after ``--`` go to pytest.
+    """
+    api = next(d for d in DISTRIBUTIONS if d.short == "api")
+    install_wheels(session, closure_of(api), *every_group(api), "cmake", "ninja")
+    refuse_tree(session, api)
+    told = session.run("python", SCRIPTS / "llama_server.py", silent=True, stderr=None)
+    environment = {"FINITE_MEMORY_LLAMA_SERVER": str(told).strip()}
+    suite = str(api.folder / "tests" / "llama")
+    session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
+
+
 # ---------------------------------------------------------------- promises of a wheel
 
 
@@ -245,7 +266,7 @@ def lint(session: nox.Session) -> None:
 def typecheck(session: nox.Session) -> None:
     """Strict mypy: sources as they stand; tests, docs and benchmarks against the wheels."""
     extras = [line for d in DISTRIBUTIONS for lines in d.extras.values() for line in lines]
-    needed = [line for d in DISTRIBUTIONS for line in test_group(d)]
+    needed = [line for d in DISTRIBUTIONS for line in every_group(d)]
     install_wheels(session, DISTRIBUTIONS, *group("typecheck"), *extras, *needed)
     mypy = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
     for distribution in DISTRIBUTIONS:
@@ -348,7 +369,7 @@ def lock(session: nox.Session) -> None:
     names = [name for name in HOUSE["dependency-groups"] if name != "lock"]
     lines = [line for name in names for line in group(name)]
     for distribution in DISTRIBUTIONS:
-        lines += [*distribution.dependencies, *test_group(distribution)]
+        lines += [*distribution.dependencies, *every_group(distribution)]
         lines += [line for more in distribution.extras.values() for line in more]
     siblings = {d.name for d in DISTRIBUTIONS}
     lines = [line for line in lines if line.partition("==")[0].strip() not in siblings]

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, with_config
@@ -39,8 +40,16 @@ def check(api: str, body: bytes) -> Any:
         _gemini(data)
         return data
     kind = "Streaming" if data.get("stream") else "NonStreaming"
-    _walk(_adapter(api, kind).validate_python(data))
+    _walk(_adapter(api, kind).validate_python(_as_old(data)))
     return data
+
+
+def _as_old(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a request without what the oldest openai SDK that we allow has no name for yet."""
+    if knows_breakpoints() or "input" not in data:
+        return data
+    items = [{k: v for k, v in item.items() if k != "phase"} for item in data["input"]]
+    return {**data, "input": items}
 
 
 def _walk(value: Any) -> None:
@@ -67,7 +76,7 @@ def _gemini(data: dict[str, Any]) -> None:
         known[name](value)
     roles = [content["role"] for content in data["contents"]]
     assert roles[0] == "user"
-    assert all(a != b for a, b in zip(roles, roles[1:], strict=False))
+    assert all(a != b for a, b in pairwise(roles))
 
 
 @cache

@@ -31,8 +31,8 @@ def chat(pieces: Sequence[str]) -> list[bytes]:
 
 def chat_whole(text: str) -> Any:
     """Chat Completions, in one piece."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant"}}
-    choice["message"]["content"] = text  # type: ignore[index]
+    said = {"role": "assistant", "content": text}
+    choice = {"index": 0, "finish_reason": "stop", "message": said}
     return {"choices": [choice], "usage": {"prompt_tokens": 30, "completion_tokens": 5}}
 
 
@@ -41,7 +41,7 @@ def responses(pieces: Sequence[str]) -> list[bytes]:
     deltas = [{"type": "response.output_text.delta", "delta": piece} for piece in pieces]
     whole = responses_whole("".join(pieces))
     done = {"type": "response.output_item.done", "item": whole["output"][0]}
-    events = [
+    events: list[Any] = [
         {"type": "response.created", "response": {"status": "in_progress"}},
         *deltas,
         done,
@@ -62,7 +62,7 @@ def responses_whole(text: str) -> Any:
 def messages(pieces: Sequence[str]) -> list[bytes]:
     """Anthropic's Messages."""
     usage = {"input_tokens": 5, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 15}
-    events = [
+    events: list[Any] = [
         {"type": "message_start", "message": {"usage": {**usage, "output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "ping"},

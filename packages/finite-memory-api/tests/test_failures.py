@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from finite_memory_core import BackendError, ContextOverflowError, Interrupted
 from finite_memory_api import errors
 from finite_memory_api.failures import failure, retry_after
+from finite_memory_core import BackendError, ContextOverflowError, Interrupted
 
 from .replies import KEY
 
@@ -301,7 +301,7 @@ OTHERS: dict[str, tuple[int | None, Any, type[BackendError]]] = {
 }
 
 
-def told(status: int | None, body: Any) -> BackendError:
+def told(status: int | None, body: Any) -> Any:
     """The error for an answer."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = body if status is None else raw
@@ -323,7 +323,7 @@ def test_a_prompt_that_is_too_long_is_known_in_every_shape(provider: str) -> Non
 def test_every_other_error_has_its_class(what: str) -> None:
     """And says which backend it was, what the provider said, and what to do."""
     status, body, kind = OTHERS[what]
-    error: Any = told(status, body)
+    error = told(status, body)
     assert kind is type(error)
     assert status == error.status
     assert error.request_id == "req_1"
@@ -339,7 +339,7 @@ def test_a_page_is_not_quoted() -> None:
 def test_keys_are_blotted_out() -> None:
     """A provider that quotes the key does not put it into an error."""
     for key in (KEY, "sk-ant-api03-abcdefghijkl", "Bearer abcdefghijkl"):
-        error: Any = told(401, {"error": {"message": f"Incorrect API key provided: {key}."}})
+        error = told(401, {"error": {"message": f"Incorrect API key provided: {key}."}})
         assert key not in str(error) + error.provider_message
         assert "[key]" in str(error)
 

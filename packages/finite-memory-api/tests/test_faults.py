@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from finite_memory_core import BackendError, Chat, Interrupted, Message, Reply
 from finite_memory_api.errors import (
     ConnectionLostError,
     DeadlineError,
@@ -20,6 +19,7 @@ from finite_memory_api.errors import (
     RedirectedError,
     UnreadableReplyError,
 )
+from finite_memory_core import BackendError, Chat, Interrupted, Message, Reply
 
 from .replies import KEY, WIRES, Wire, event
 from .servers import JSON, Answer, Server
@@ -222,7 +222,7 @@ def test_nobody_listens(serve: Serve, drive: Callable[..., Reply]) -> None:
     server = serve(Answer())
     server.close()
     backend = WIRES["openai-chat"].backend(server.url)
-    with pytest.raises(ConnectionLostError, match="cannot be reached.*check base_url"):
+    with pytest.raises(ConnectionLostError, match=r"cannot be reached.*check base_url"):
         drive(Chat(backend, memory_of(*SAID)), "Three?")
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
+from finite_memory_api import PROFILES, HTTPBackend
 from finite_memory_core import BudgetError, Context, Memory, Message, Recall, ToolCall
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.testing.streams import Shape, stream
-from finite_memory_api import PROFILES, HTTPBackend
 
 from .checking import check, knows_breakpoints
 from .replies import WIRES, Wire
@@ -111,14 +112,13 @@ def require_few_marks(data: Any) -> None:
 
 
 def require_alternation(messages: list[Any], name: str) -> None:
-    """Servers with strict templates get one system message and then users and assistants in turn."""
+    """Servers with strict templates get one system message, then users and assistants in turn."""
     if name.startswith("deepseek"):
         return
     roles = [message["role"] for message in messages]
     assert "system" not in roles[1:]
     spoken = [role for role in roles if role != "tool"]
-    pairs = zip(roles, roles[1:], strict=False)
-    assert all(a != b for a, b in pairs if a != "tool"), roles
+    assert all(a != b for a, b in pairwise(roles) if a != "tool"), roles
     assert spoken[0] in ("system", "user")
 
 

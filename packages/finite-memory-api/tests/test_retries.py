@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from finite_memory_core import BackendError, Chat, Delta, Usage
 from finite_memory_api import errors
 from finite_memory_api.codecs.base import Reader
 from finite_memory_api.codecs.openai_chat import ChatReader
@@ -24,6 +23,7 @@ from finite_memory_api.exchange import (
     Wait,
     converse,
 )
+from finite_memory_core import BackendError, Chat, Delta, Usage
 
 from .replies import KEY, WIRES, Wire, event
 from .servers import JSON, Answer, Server
@@ -162,7 +162,7 @@ class Script:
 
 
 GOOD = (200, {"content-type": "text/event-stream"}, WIRES["openai-chat"].stream(["Here."]))
-BUSY = (503, {}, [b"{}"])
+BUSY: Any = (503, {}, [b"{}"])
 
 
 def test_waits_double_up_to_a_limit() -> None:

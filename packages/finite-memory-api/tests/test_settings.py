@@ -11,7 +11,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from finite_memory_core import Chat, ConfigError, Prices
 from finite_memory_api import (
     AnthropicBackend,
     CompatibleBackend,
@@ -21,6 +20,7 @@ from finite_memory_api import (
     Profile,
 )
 from finite_memory_api.errors import AuthenticationError
+from finite_memory_core import Chat, ConfigError, Prices
 
 from .replies import KEY, WIRES
 from .servers import Answer, Server

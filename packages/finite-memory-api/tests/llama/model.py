@@ -74,7 +74,7 @@ def _add_tokens(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     writer.add_token_list(tokens)
     writer.add_token_types([control if t in SPECIAL else gguf.TokenType.NORMAL for t in tokens])
     writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in model["merges"]])
-    end = tokenizer.token_to_id(SPECIAL[1])
+    end = tokens.index(SPECIAL[1])
     writer.add_bos_token_id(end)
     writer.add_eos_token_id(end)
     writer.add_add_bos_token(False)

@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from finite_memory_api import CompatibleBackend, HTTPBackend
 from finite_memory_core import Chat, Context, ContextOverflowError, Memory, Message, Reply, Usage
 from finite_memory_core.testing.streams import plain_chat
-from finite_memory_api import CompatibleBackend, HTTPBackend
 
 from ..turns import DRIVES, memory_of, state_of
 from .conftest import WINDOW

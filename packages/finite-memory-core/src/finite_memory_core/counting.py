@@ -64,10 +64,10 @@ class Calibration:
 
     The factor is the median of the latest `WINDOW` ratios, reported over estimated: one odd report
     does not move it, and a change of model is followed within half a window. Contexts that follow
-    each other share most of their text, so the latest ratios tell most about the next. Samples that no
-    tokenizer explains (nothing estimated or reported, or a ratio beyond `LIMIT`: a provider that
-    truncated, a tool loop billed in one sum) are ignored. The same samples in the same order give
-    the same factor.
+    each other share most of their text, so the latest ratios tell most about the next. Samples
+    that no tokenizer explains (nothing estimated or reported, or a ratio beyond `LIMIT`: a provider
+    that truncated, a tool loop billed in one sum) are ignored. The same samples in the same order
+    give the same factor.
     """
 
     WINDOW = 9

@@ -278,8 +278,8 @@ def _kept(items: list[Mapping[str, Any]]) -> Iterator[Any]:
             texts = [mapping(part).get("text") for part in item.get("content") or ()]
             text = clean("".join(text for text in texts if isinstance(text, str)))
             if text:
-                names = {"id": _OURS, "phase": "phase"}
-                own = {names[k]: item[k] for k in names if isinstance(item.get(k), str)}
+                ours = {"id": _OURS, "phase": "phase"}
+                own = {ours[k]: item[k] for k in ours if isinstance(item.get(k), str)}
                 yield {"type": "output_text", "text": text, **own}
 
 

@@ -35,7 +35,12 @@ _HOME = {"CallableBackend": "function", "ReaderBackend": "reader"}
 _ELSEWHERE = {
     "hf": "finite-memory-local",
     **dict.fromkeys(
-        ("anthropic", "gemini", "ollama", "openai", "vllm"),
+        (
+            *("ai21", "anthropic", "azure", "cerebras", "cohere", "compatible", "deepseek"),
+            *("fireworks", "gemini", "groq", "huggingface", "llamacpp", "lmstudio", "mistral"),
+            *("ollama", "openai", "openrouter", "replicate", "sglang", "tgi", "together"),
+            *("transformers", "vllm", "xai"),
+        ),
         "finite-memory-api",
     ),
 }

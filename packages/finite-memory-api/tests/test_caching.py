@@ -1,0 +1,271 @@
+"""Prompt caches: the prefix stays the same to the byte, and breakpoints stand where they pay."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from finite_memory_api import HTTPBackend, OpenAIBackend, prices_of
+from finite_memory_api.codecs.base import Memo
+from finite_memory_core import Context, Memory, Message, Recall, ToolCall
+from finite_memory_core.testing.streams import plain_chat
+
+from .checking import knows_breakpoints
+from .replies import WIRES, Wire
+from .turns import context_of
+
+EACH_WIRE = pytest.mark.parametrize("wire", WIRES.values(), ids=list(WIRES))
+LISTS = {
+    "openai-chat": "messages",
+    "openai-responses": "input",
+    "anthropic-messages": "messages",
+    "gemini": "contents",
+}
+MARKS = ("cache_control", "prompt_cache_breakpoint")
+
+
+def made(wire: Wire, model: str = "gpt-4o", **settings: Any) -> HTTPBackend:
+    """A backend of `wire` that will not be asked anything."""
+    return HTTPBackend(model, wire.profile, api=wire.api, api_key="k", **settings)
+
+
+def claude(**settings: Any) -> HTTPBackend:
+    return made(WIRES["anthropic-messages"], "claude-sonnet-5", **settings)
+
+
+@EACH_WIRE
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5.6-sol", "claude-sonnet-5", "gemini-2.5-pro"])
+def test_what_was_sent_is_sent_again_to_the_byte(wire: Wire, model: str) -> None:
+    """Between two evictions each request begins with the one before it, breakpoints aside."""
+    backend, fresh = made(wire, model), made(wire, model)
+    memory = Memory(2_000)
+    before, evictions, grown = b"", -1, 0
+    for step in plain_chat(1, 40, 2_000):
+        memory.append(*step.messages)
+        if not step.calls_model:
+            continue
+        context = memory.context()
+        body = backend._codec.body(context)
+        assert body == fresh._codec.body(context)  # remembering changes nothing
+        bare = without_marks(body)
+        if memory.stats.evictions == evictions:
+            assert bare.startswith(before[: before.rindex(b"]")])
+            grown += 1
+        before, evictions = bare, memory.stats.evictions
+        fresh = made(wire, model)
+    assert grown > 25
+
+
+def without_marks(body: bytes) -> bytes:
+    """The request without breakpoints, its messages last."""
+    for mark in (
+        b',"cache_control":{"type":"ephemeral"}',
+        b',"prompt_cache_breakpoint":{"mode":"explicit"}',
+    ):
+        body = body.replace(mark, b"")
+    return body
+
+
+def marked_texts(backend: HTTPBackend, context: Context) -> list[str]:
+    """The texts with a breakpoint, in order."""
+    found: list[str] = []
+
+    def look(value: Any) -> None:
+        if isinstance(value, dict):
+            if any(mark in value for mark in MARKS):
+                inner = value.get("content", [value])
+                found.append(str(value.get("text") or value.get("name") or inner[-1].get("text")))
+            for item in value.values():
+                look(item)
+        elif isinstance(value, list):
+            for item in value:
+                look(item)
+
+    look(json.loads(backend._codec.body(context)))
+    return found
+
+
+def talk(memory: Memory, *texts: str) -> Context:
+    """Append questions and answers in turn, and show the context of the last question."""
+    for text in texts[:-1]:
+        role = Message.assistant if text.startswith("a") else Message.user
+        memory.append(role(text))
+        if not text.startswith("a"):
+            memory.context()
+    memory.append(Message.user(texts[-1]))
+    return memory.context()
+
+
+def test_breakpoints_stand_at_the_ends() -> None:
+    """Behind the instructions, behind what the last request ended with, behind this one."""
+    memory = Memory(2_000)
+    memory.append(Message.system("Be brief."))
+    context = talk(memory, "u1", "a1", "u2", "a2", "u3")
+    assert ["Be brief.", "u2", "u3"] == marked_texts(claude(), context)
+
+
+def test_the_first_request_is_marked_at_its_end() -> None:
+    """There is nothing before it."""
+    assert ["u1"] == marked_texts(claude(), context_of(Message.user("u1")))
+
+
+def test_tools_are_marked_where_there_are_no_instructions() -> None:
+    """They stand before everything else."""
+    tool = {"name": "search", "description": "x", "input_schema": {"type": "object"}}
+    context = context_of(Message.user("u1"), tools=[tool])
+    assert sorted(["search", "u1"]) == sorted(marked_texts(claude(), context))
+
+
+def test_recalled_text_stands_behind_the_breakpoint() -> None:
+    """It changes with each question, so the last breakpoint stands before it."""
+    memory = Memory(400, recall=Recall(gate=0.0), low_water=0.5)
+    memory.append(Message.system("Be brief."), Message.user("My locker code is 4711, blue door."))
+    memory.append(Message.assistant("Noted."))
+    for number in range(12):
+        memory.append(Message.user(f"Tell me of the garden, part {number}. " * 3))
+        memory.append(Message.assistant(f"It is green, part {number}. " * 3))
+    memory.append(Message.user("What was the locker code?"))
+    context = memory.context()
+    assert context.recalled
+    marks = marked_texts(claude(), context)
+    assert marks[0] == "Be brief."
+    assert marks[-1].startswith("It is green, part 11.")
+
+
+def test_a_pinned_beginning_gets_the_spare_breakpoint() -> None:
+    """It outlives most evictions."""
+    memory = Memory(2_000)
+    memory.append(Message.system("Be brief."), Message.user("u0", pinned=True))
+    context = talk(memory, "a0", "u1", "a1", "u2")
+    assert ["Be brief.", "u0", "u1", "u2"] == marked_texts(claude(), context)
+
+
+def test_a_turn_of_many_calls_is_found_again() -> None:
+    """However many parts it has, the end of the request before it is marked."""
+    memory = Memory(10_000)
+    memory.append(Message.system("Be brief."), Message.user("u1"))
+    memory.context()
+    calls = [ToolCall(f"c{i}", "search", "{}") for i in range(30)]
+    memory.append(Message.assistant(None, tool_calls=calls))
+    memory.append(*(Message.tool(f"r{i}", tool_call_id=f"c{i}") for i in range(30)))
+    assert ["Be brief.", "u1", "r29"] == marked_texts(claude(), memory.context())
+
+
+def test_longer_lives_come_first() -> None:
+    """Tools and instructions may live an hour while the rest lives five minutes."""
+    memory = Memory(2_000)
+    memory.append(Message.system("Be brief."))
+    backend = claude(instructions_ttl="1h", cache_ttl="5m")
+    data = json.loads(backend._codec.body(talk(memory, "u1")))
+    assert data["system"][0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+    last = data["messages"][-1]["content"][-1]
+    assert last["cache_control"] == {"type": "ephemeral", "ttl": "5m"}
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_openai_is_marked_where_writing_costs(api: str) -> None:
+    """From GPT-5.6 on; never on an assistant's message, and one fewer: the end is implicit."""
+    memory = Memory(2_000)
+    memory.append(Message.system("Be brief."))
+    context = talk(memory, "u1", "a1", "u2", "a2", "u3")
+    new = OpenAIBackend("gpt-5.6-sol", api=api, api_key="k")
+    old = OpenAIBackend("gpt-5.4", api=api, api_key="k")
+    assert ["Be brief.", "u2", "u3"] == marked_texts(new, context)
+    assert [] == marked_texts(old, context)
+    assert knows_breakpoints() in (True, False)
+    for backend in (new, old):
+        assert json.loads(backend._codec.body(context))["prompt_cache_key"] == context.session_id
+
+
+def test_a_session_without_a_plain_name_gets_one() -> None:
+    """Cache keys have at most 64 plain characters, the same ones every time."""
+    keys = set()
+    for session in ("ö" * 40, "x" * 65, "a\nb"):
+        memory = Memory(2_000, session_id=session)
+        memory.append(Message.user("u1"))
+        body = OpenAIBackend("gpt-4o", api_key="k")._codec.body(memory.context())
+        key = json.loads(body)["prompt_cache_key"]
+        assert len(key) == 64
+        assert key.isalnum()
+        keys.add(key)
+    assert len(keys) == 3
+
+
+@EACH_WIRE
+def test_no_cache_is_no_trace_of_one(wire: Wire) -> None:
+    """`cache=False` sends neither breakpoints nor a session."""
+    context = context_of(Message.system("Be brief."), Message.user("u1"))
+    sent = made(wire, "gpt-5.6-sol", cache=False)._codec.body(context).decode()
+    assert not any(mark in sent for mark in (*MARKS, "prompt_cache_key"))
+
+
+def test_openrouter_is_marked_for_the_models_that_want_it() -> None:
+    """Anthropic's behind it, and no others."""
+    context = context_of(Message.system("Be brief."), Message.user("u1"))
+    for model, marks in (("anthropic/claude-sonnet-5", ["Be brief.", "u1"]), ("meta/llama", [])):
+        assert marks == marked_texts(HTTPBackend(model, "openrouter", api_key="k"), context)
+
+
+def test_old_messages_are_not_encoded_again() -> None:
+    """The bytes of a message are made once."""
+    backend = claude()
+    memory, codec = Memory(100_000), backend._codec
+    encoded: list[tuple[Message, ...]] = []
+
+    def encode(group: tuple[Message, ...]) -> bytes:
+        encoded.append(group)
+        return codec.fragment(group)
+
+    codec.memo = Memo(encode)
+    for number in range(20):
+        memory.append(Message.user(f"u{number}"))
+        codec.body(memory.context())
+        memory.append(Message.assistant(f"a{number}"))
+    assert len(encoded) == 39
+
+
+def test_the_memo_forgets_what_was_not_used() -> None:
+    """It holds no more than it may, and makes again what it forgot."""
+    made: list[str] = []
+
+    def encode(group: tuple[Message, ...]) -> bytes:
+        made.append(group[0].text)
+        return b"x" * 40
+
+    memo, messages = Memo(encode, most=100), [Message.user(str(i)) for i in range(3)]
+    for message in messages:
+        memo((message,))
+    memo((messages[2],))
+    memo((messages[0],))
+    assert ["0", "1", "2", "0"] == made
+
+
+@pytest.mark.parametrize(
+    ("profile", "model", "ttl", "expected"),
+    [
+        ("anthropic", "claude-sonnet-5-5-20260929", None, (2, 0.1, 2.5, 300)),
+        ("anthropic", "claude-opus-4-8", "1h", (5, 0.5, 10, 3_600)),
+        ("anthropic", "claude-opus-4-1", None, (15, 1.5, 18.75, 300)),
+        ("openai", "gpt-5.6", None, (5, 0.5, 6.25, 1_800)),
+        ("openai", "gpt-5.6-luna-2026-07-09", None, (1, 0.1, 1.25, 1_800)),
+        ("openai", "gpt-4o-mini", "12h", (0.15, 0.075, 0.15, 43_200)),
+        ("gemini", "models/gemini-2.5-flash", None, (0.3, 0.03, 0.3, 300)),
+    ],
+)
+def test_prices_are_of_the_longest_name(
+    profile: str, model: str, ttl: str | None, expected: tuple[float, ...]
+) -> None:
+    """A dated model costs what its family costs; an hour's cache costs more to write."""
+    prices = prices_of(profile, model, ttl)
+    assert prices is not None
+    assert expected == (prices.input, prices.cached, prices.written, prices.ttl)
+
+
+def test_unknown_models_have_no_price() -> None:
+    """Nothing is made up."""
+    assert prices_of("openai", "gpt-99") is None
+    assert prices_of("groq", "gpt-4o") is None
+    assert OpenAIBackend("gpt-99", api_key="k").prices is None
+    assert OpenAIBackend("gpt-4o", api_key="k", prices=None).prices is None
