@@ -7,4 +7,6 @@ import pytest
 pytest.importorskip("starlette", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
-from ..serving import proxy as proxy
+from ..serving import proxy
+
+__all__ = ["proxy"]

@@ -4,22 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-WORDS = [
-    "The",
-    "lighthouse",
-    "of",
-    "Turin",
-    "keeps",
-    "a",
-    "brass",
-    "clock",
-    "that",
-    "nobody",
-    "winds",
-    "on",
-    "a",
-    "Sunday",
-]
+WORDS = ("lighthouse", "harbour", "brass clock", "tram", "orchard", "attic", "violin")
 
 
 def chatter(turns: int, first: int = 0) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def test_messages_that_stay_keep_their_bytes(serve: Serve, proxy: Starter) -> No
     """What is sent is cut from what came, not written anew."""
     upstream = serve(OK)
     spoken = [
-        '{"role" : "user",  "content": "caf\\u00e9 %d", "weight": 1.00}' % i for i in range(60)
+        '{"role" : "user",  "content": "caf\\u00e9 ' + f'{i}", "weight": 1.00}}' for i in range(60)
     ]
     text = '{"messages":[' + " ,\n".join(spoken) + ' ], "seed": 1e2}'
     proxy(upstream.url).post("/v1/chat/completions", text.encode())
@@ -68,7 +69,7 @@ def test_the_prefix_stays_between_evictions(serve: Serve, proxy: Starter, policy
     for turn in range(1, 60):
         server.post("/v1/chat/completions", chat(turn))
     bodies = [asked.json["messages"] for asked in upstream.asked]
-    grown = [b[: len(a)] == a for a, b in zip(bodies, bodies[1:], strict=False)]
+    grown = [b[: len(a)] == a for a, b in pairwise(bodies)]
     assert grown.count(False) < 8
     assert not all(grown)
 

@@ -26,6 +26,7 @@ from .metrics import KIND, Metrics
 from .refusals import Refusal, told
 from .scanning import objects, scan
 from .settings import ServeSettings
+from .usage import Reader
 from .wires import WIRES, Wire
 
 _LOG = logging.getLogger("finite_memory_api.server")
@@ -64,6 +65,7 @@ class _Asked:
     wire: Wire | None
     anthropic: bool
     ours: Headers
+    bounded: Bounded | None = None
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> _Asked:
@@ -156,7 +158,21 @@ class Proxy:
         request = self._upstream.request(
             asked.method, path, asked.query, headers, body, anthropic=asked.anthropic
         )
-        return await unless_hung_up(receive, self._upstream.pump(request, send, asked.ours))
+        reader = Reader()
+        pumping = self._upstream.pump(request, send, asked.ours, reader)
+        status = await unless_hung_up(receive, pumping)
+        if asked.bounded is not None and status == 200:
+            self._learn(asked.bounded, reader)
+        return status
+
+    def _learn(self, bounded: Bounded, reader: Reader) -> None:
+        reported = reader.reported()
+        if reported is None:
+            return
+        self.bounder.learnt.observe(bounded.model, bounded.counted, reported.prompt)
+        self.metrics.add("prompt_tokens_total", reported.prompt)
+        if reported.cached is not None:
+            self.metrics.add("cached_tokens_total", reported.cached)
 
     def _check_announced(self, asked: _Asked) -> None:
         length = asked.headers.get("content-length", "0")
@@ -186,6 +202,7 @@ class Proxy:
             self.metrics.took(perf_counter() - start)
         if made is None:
             return body
+        asked.bounded = made
         self._tell(asked, made)
         return body if made.body is None else made.body
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING
 
 from finite_memory_core import BudgetError, EstimatingCounter, Message
 from finite_memory_core.accounting import CONTEXT_OVERHEAD, Accountant
 from finite_memory_core.blocks import Block
+from finite_memory_core.counting import Calibration
 from finite_memory_core.events import Evicted
 from finite_memory_core.eviction import Eviction
 from finite_memory_core.fold import Fold, Limits
@@ -19,6 +21,7 @@ from .cursors import Cursor, Cursors
 from .scanning import Scanned
 from .settings import ServeSettings
 from .units import Unit
+from .usage import Learnt
 from .wires import BRIDGE, Wire
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ class History:
     head: int
     units: list[Unit]
     chain: list[bytes]
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        return str(self.scanned.fields.get("model", ""))[:200]
 
     @property
     def question(self) -> int:
@@ -55,7 +63,9 @@ class Bounded:
 
     Attributes:
         body: the request's body; None where it is sent as it came.
-        tokens: what it costs, by our count.
+        tokens: what it costs, by our count, corrected by what the model reported so far.
+        counted: the same, uncorrected.
+        model: which model is asked.
         messages: how many messages came.
         dropped: how many of them are not sent.
         recalled: how many were brought back, quoted.
@@ -64,6 +74,8 @@ class Bounded:
 
     body: bytes | None
     tokens: int
+    counted: int
+    model: str
     messages: int
     dropped: int = 0
     recalled: int = 0
@@ -90,6 +102,7 @@ class Bounder:
         self._accountant = Accountant(EstimatingCounter())
         self._archives = archives
         self.cursors = Cursors(settings.sessions)
+        self.learnt = Learnt()
 
     def bound(self, history: History, key: bytes) -> Bounded:
         """Return what goes upstream of `history`, and remember in a cursor what does not.
@@ -102,7 +115,9 @@ class Bounder:
         archive = None
         if self._archives is not None:
             archive = self._archives.keep(history, key.hex(), self._cost)
-        fold, evictions = self._fold(history, key)
+        beside, factor = self._beside(history), self.learnt.factor(history.model)
+        fold = self._begun(beside, factor)
+        evictions = self._follow(fold, history, key)
         standing = tuple(block.index for block in fold.window.blocks)
         recalled = None
         if archive is not None and self._settings.recall and history.question >= 0:
@@ -116,19 +131,20 @@ class Bounder:
         if dropped or quoted is not None:
             text = None if quoted is None or quoted.message is None else quoted.message.text
             body = _assembled(history, standing, text)
-        tokens = self._settings.budget - fold.most + fold.window.tokens - self._settings.reserve
+        counted = beside + fold.raw_tokens + (0 if quoted is None else quoted.tokens)
         return Bounded(
             body,
-            tokens + (0 if quoted is None else quoted.tokens),
+            ceil(counted * factor),
+            counted,
+            history.model,
             len(history.scanned.items or ()),
             dropped,
             0 if quoted is None else len(quoted.hits),
             evictions,
         )
 
-    def _fold(self, history: History, key: bytes) -> tuple[Fold, tuple[Eviction, ...]]:
-        """Return the fold over `history`, from where the session's cursor stands if it fits."""
-        fold = self._begun(history)
+    def _follow(self, fold: Fold, history: History, key: bytes) -> tuple[Eviction, ...]:
+        """Fold over `history`, from where the session's cursor stands if it fits."""
         cursor = self.cursors.get(key)
         if cursor is not None and cursor.fits(history.chain):
             blocks = [self._block(history, place) for place in cursor.standing]
@@ -150,18 +166,20 @@ class Bounder:
                 needed=self._cost(history, last),
                 available=fold.most - fold.window.tokens,
             )
-        noticed = tuple(n.eviction for n in fold.notices if isinstance(n, Evicted))
-        return fold, noticed
+        return tuple(n.eviction for n in fold.notices if isinstance(n, Evicted))
 
-    def _begun(self, history: History) -> Fold:
-        """Return the empty fold; what stands beside the messages is part of its reserve."""
-        settings, fields = self._settings, history.scanned.fields
-        count = self._accountant
+    def _beside(self, history: History) -> int:
+        """Return the tokens of what stands beside the conversation: instructions and tools."""
+        fields, count = history.scanned.fields, self._accountant
         beside = sum(grouping.cost_of(fields[n], count) for n in history.wire.beside if n in fields)
         items = history.scanned.items or []
-        beside += sum(grouping.cost_of(item, count) for item in items[: history.head])
-        reserve = settings.reserve + beside
-        if reserve + CONTEXT_OVERHEAD >= settings.budget:
+        return beside + sum(grouping.cost_of(item, count) for item in items[: history.head])
+
+    def _begun(self, beside: int, factor: float) -> Fold:
+        """Return the empty fold; what stands beside the messages is part of its reserve."""
+        settings = self._settings
+        reserve = settings.reserve + ceil(beside * factor)
+        if reserve + CONTEXT_OVERHEAD * factor >= settings.budget:
             raise BudgetError(
                 f"instructions and tools cost {beside} tokens, which with the reserve of "
                 f"{settings.reserve} leaves nothing of the budget of {settings.budget}; raise it",
@@ -171,7 +189,8 @@ class Bounder:
         limits = Limits(
             settings.budget, settings.low_water, reserve, False, None, 0.0, settings.recall
         )
-        return Fold("", self._policy, count, limits)
+        known = Calibration.from_dict({"ratios": [factor], "samples": 1})
+        return Fold("", self._policy, self._accountant, limits, calibration=known)
 
     def _cost(self, history: History, place: int) -> int:
         unit, items = history.units[place], history.scanned.items or []

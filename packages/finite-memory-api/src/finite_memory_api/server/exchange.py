@@ -15,6 +15,7 @@ import httpx2
 from .guarding import Headers, for_client
 from .refusals import Refusal
 from .settings import ServeSettings
+from .usage import Reader
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -72,8 +73,10 @@ class Upstream:
         timeouts = {"timeout": self._timeouts}
         return httpx2.Request(method, url, headers=lines, content=body, extensions=timeouts)
 
-    async def pump(self, request: httpx2.Request, send: Send, ours: Headers) -> int:
+    async def pump(self, request: httpx2.Request, send: Send, ours: Headers, reader: Reader) -> int:
         """Send `request`, and all that comes back to the client; return the status.
+
+        `reader` sees what comes back.
 
         Raises:
             Refusal: there was no answer.
@@ -90,6 +93,7 @@ class Upstream:
             try:
                 async for chunk in stream:  # type: ignore[union-attr]
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    reader.see(chunk)
             except (httpx2.HTTPError, httpx2.StreamError) as error:
                 raise Cut(type(error).__name__) from error
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -17,7 +17,9 @@ _HELP = {
     "dropped_total": "Messages that were not sent upstream.",
     "recalled_total": "Messages that were brought back from an archive.",
     "evictions_total": "Evictions.",
-    "tokens_total": "Tokens that were sent upstream, by our own count.",
+    "tokens_total": "Tokens that were sent upstream, by our own corrected count.",
+    "prompt_tokens_total": "Tokens of prompts, as the upstream reported them.",
+    "cached_tokens_total": "Those of them that the upstream's cache served.",
     "bound_seconds_total": "Seconds spent on bounding requests.",
 }
 _GAUGES = {

@@ -96,13 +96,19 @@ def chain(scanned: Scanned, units: Sequence[Unit]) -> list[bytes]:
     digests = []
     for unit in units:
         for index in range(unit.start, unit.stop):
-            span = scanned.span(index)
-            if any(mark in span for mark in _MARKS):
-                span = encode(_unmarked(scanned.items[index]))  # type: ignore[index]
-            running.update(b"%d:" % len(span))
-            running.update(span.encode())
+            said = _fingerprint(scanned, index)
+            running.update(b"%d:" % len(said))
+            running.update(said)
         digests.append(running.digest())
     return digests
+
+
+def _fingerprint(scanned: Scanned, index: int) -> bytes:
+    """Return what tells a message from another, the same with a mark and without one."""
+    span, items = scanned.span(index), scanned.items or []
+    if isinstance(items[index].get("content"), list) or any(mark in span for mark in _MARKS):
+        span = encode(_unmarked(items[index]))
+    return span.encode("utf-8", "surrogatepass")
 
 
 def _unmarked(value: Any) -> Any:
