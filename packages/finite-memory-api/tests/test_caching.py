@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from finite_memory_api import HTTPBackend, OpenAIBackend, prices_of
-from finite_memory_api.codecs.base import Memo
-from finite_memory_core import Context, Memory, Message, Recall, ToolCall
+from finite_memory_api.codecs.layout import Group, Layouts, Rules
+from finite_memory_core import Context, Memory, Message, Recall, Role, ToolCall
 from finite_memory_core.testing.streams import plain_chat
 
 from .checking import knows_breakpoints
@@ -208,38 +208,49 @@ def test_openrouter_is_marked_for_the_models_that_want_it() -> None:
         assert marks == marked_texts(HTTPBackend(model, "openrouter", api_key="k"), context)
 
 
-def test_old_messages_are_not_encoded_again() -> None:
-    """The bytes of a message are made once."""
-    backend = claude()
-    memory, codec = Memory(100_000), backend._codec
-    encoded: list[tuple[Message, ...]] = []
+class Counting:
+    """Layouts that tell which groups they encode."""
 
-    def encode(group: tuple[Message, ...]) -> bytes:
-        encoded.append(group)
-        return codec.fragment(group)
+    def __init__(self, most: int = 10**9, merge: bool = True) -> None:
+        self.encoded: list[str] = []
+        rules = Rules(hoist=True, merge=merge, results_are=Role.USER)
+        self.layouts = Layouts(rules, self._encode, most)
 
-    codec.memo = Memo(encode)
-    for number in range(20):
-        memory.append(Message.user(f"u{number}"))
-        codec.body(memory.context())
-        memory.append(Message.assistant(f"a{number}"))
-    assert len(encoded) == 39
-
-
-def test_the_memo_forgets_what_was_not_used() -> None:
-    """It holds no more than it may, and makes again what it forgot."""
-    made: list[str] = []
-
-    def encode(group: tuple[Message, ...]) -> bytes:
-        made.append(group[0].text)
+    def _encode(self, group: Group, before: Group) -> bytes:
+        self.encoded.append("+".join(message.text for message in group))
         return b"x" * 40
 
-    memo, messages = Memo(encode, most=100), [Message.user(str(i)) for i in range(3)]
-    for message in messages:
-        memo((message,))
-    memo((messages[2],))
-    memo((messages[0],))
-    assert ["0", "1", "2", "0"] == made
+
+def test_old_messages_are_not_encoded_again() -> None:
+    """Between two evictions the bytes of a message are made once."""
+    counting, memory = Counting(), Memory(100_000)
+    memory.append(Message.system("Be brief."))
+    for number in range(20):
+        memory.append(Message.user(f"u{number}"))
+        counting.layouts.of(memory.context())
+        memory.append(Message.assistant(f"a{number}"))
+    assert [f"{role}{n}" for n in range(20) for role in "ua"][:-1] == counting.encoded
+
+
+def test_a_group_that_grew_is_encoded_again() -> None:
+    """Where a message joins the one before it, they are one wire message."""
+    counting, memory = Counting(), Memory(100_000)
+    memory.append(Message.user("u1"))
+    counting.layouts.of(memory.context())
+    memory.append(Message.user("u2"))
+    laid = counting.layouts.of(memory.context())
+    assert ["u1", "u1+u2"] == counting.encoded
+    assert (2,) == laid.ends
+
+
+def test_sessions_are_laid_out_apart_and_forgotten_in_turn() -> None:
+    """No more bytes are held than allowed, the latest sessions stay, and nothing is mixed up."""
+    counting = Counting(most=100)
+    for name in ("a", "b", "c", "c", "a"):
+        memory = Memory(1_000, session_id=name)
+        memory.append(Message.user(name))
+        assert counting.layouts.of(memory.context()).groups[0][0].text == name
+    assert ["a", "b", "c", "a"] == counting.encoded
 
 
 @pytest.mark.parametrize(

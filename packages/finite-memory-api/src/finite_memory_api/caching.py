@@ -13,6 +13,7 @@ the longest prefix that it wrote before. Most take four. They go, the most usefu
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -41,6 +42,7 @@ class Places:
 def places(
     context: Context,
     groups: Sequence[tuple[Message, ...]],
+    ends: Sequence[int],
     *,
     has_head: bool,
     most: int = MOST,
@@ -51,11 +53,11 @@ def places(
     Args:
         context: what is sent.
         groups: its messages without the instructions, as they make wire messages.
+        ends: for each group, how many of the context's messages there are up to its end.
         has_head: whether there are tools or instructions.
         most: how many breakpoints there may be.
         input_only: whether an assistant's message cannot be marked; the one before it is then.
     """
-    ends = _ends(context, groups)
     wanted = [_repeated(context, groups), _upto(ends, context.stable_messages), _outlives(groups)]
     if context.recalled and (context.tools or context.messages[-1] is not context.question):
         wanted.insert(1, len(groups) - 1)  # the question will be repeated with its tool calls
@@ -68,15 +70,9 @@ def places(
     return Places(has_head, tuple(sorted(chosen[: most - has_head])))
 
 
-def _ends(context: Context, groups: Sequence[tuple[Message, ...]]) -> list[int]:
-    """Return for each group how many of the context's messages there are up to its end."""
-    where = {id(message): index + 1 for index, message in enumerate(context.messages)}
-    return [where.get(id(group[-1]), 0) for group in groups]
-
-
 def _upto(ends: Sequence[int], count: int) -> int:
     """Return the last group that lies wholly in the first `count` messages; -1 if none does."""
-    return sum(end <= count for end in ends) - 1 if count else -1
+    return bisect_right(ends, count) - 1
 
 
 def _repeated(context: Context, groups: Sequence[tuple[Message, ...]]) -> int:

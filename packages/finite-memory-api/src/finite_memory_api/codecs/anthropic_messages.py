@@ -27,9 +27,9 @@ from .base import (
     mark_groups,
     parse,
     speaks,
-    split,
     whole_number,
 )
+from .layout import Group, Rules
 
 VERSION = "2023-06-01"
 MAX_TOKENS = 4_096
@@ -64,15 +64,15 @@ class AnthropicMessages(Codec):
         return self._body(context, {**fields, **thaw(settings.options)})
 
     def _body(self, context: Context, fields: dict[str, Any]) -> bytes:
-        head, groups = split(context.messages, hoist=True, merge=True, results_are=Role.USER)
-        system = [block for message in head for block in self._blocks(message)]
+        laid = self.layouts.of(context)
+        system = [block for message in laid.head for block in self._blocks(message)]
         tools = [_tool(tool) for tool in context.tools]
-        fragments = [self.memo(group) for group in groups]
+        fragments = list(laid.fragments)
         if self.settings.marks:
             head_mark = _mark(self.settings.head_ttl or self.settings.ttl)
             if last := (system or tools)[-1:]:
                 last[0].update(head_mark)
-            found = places(context, groups, has_head=bool(system or tools))
+            found = places(context, laid.groups, laid.ends, has_head=bool(system or tools))
             mark_groups(fragments, found, encode(_mark(self.settings.ttl))[1:-1])
         if tools:
             fields = {"tools": tools, **fields}
@@ -80,7 +80,11 @@ class AnthropicMessages(Codec):
             fields = {"system": system, **fields}
         return assemble(fields, {"messages": fragments})
 
-    def fragment(self, group: tuple[Message, ...]) -> bytes:
+    def rules(self) -> Rules:
+        """See `Codec.rules`."""
+        return Rules(hoist=True, merge=True, results_are=Role.USER)
+
+    def fragment(self, group: Group, before: Group) -> bytes:  # noqa: ARG002
         """See `Codec.fragment`."""
         role = "assistant" if group[0].role is Role.ASSISTANT else "user"
         blocks = [block for message in group for block in self._of(message)]

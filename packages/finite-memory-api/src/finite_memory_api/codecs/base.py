@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from finite_memory_core import Context, Delta, Message, Role, ToolCall, Usage
@@ -16,6 +14,7 @@ from ..caching import Places
 from ..errors import BadRequestError
 from ..jsonbytes import encode
 from ..sse import Event
+from .layout import Group, Layouts, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ class Codec(ABC):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.memo = Memo(self.fragment)
+        self.layouts = Layouts(self.rules(), self.fragment)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.settings,))
@@ -173,8 +172,12 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def fragment(self, group: tuple[Message, ...]) -> bytes:
-        """Return the JSON of messages that stand together."""
+    def rules(self) -> Rules:
+        """Return how messages are laid out."""
+
+    @abstractmethod
+    def fragment(self, group: Group, before: Group) -> bytes:
+        """Return the JSON of messages that stand together, behind those of `before`."""
 
     @abstractmethod
     def reader(self) -> Reader:
@@ -197,75 +200,6 @@ class Codec(ABC):
             f"backend {self.settings.backend!r} cannot send {what} in a message of role "
             f"{message.role.value!r}; leave it out, or use a model and an API that take it"
         )
-
-
-class Memo:
-    """Remembers the bytes of groups of messages, so that old ones are not encoded again.
-
-    Messages are immutable and are kept alive here, so their identity stands for what they say.
-
-    Args:
-        encode: makes the bytes.
-        most: bytes to remember, the latest used.
-    """
-
-    def __init__(
-        self, encode: Callable[[tuple[Message, ...]], bytes], most: int = 32 * 1024 * 1024
-    ) -> None:
-        self._encode = encode
-        self._most = most
-        self._held: OrderedDict[tuple[int, ...], tuple[tuple[Message, ...], bytes]] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
-
-    def __call__(self, group: tuple[Message, ...]) -> bytes:
-        """Return the bytes of `group`."""
-        key = tuple(map(id, group))
-        with self._lock:
-            found = self._held.get(key)
-            if found is not None:
-                self._held.move_to_end(key)
-                return found[1]
-        made = self._encode(group)
-        with self._lock:
-            if key not in self._held:
-                self._held[key] = (group, made)
-                self._bytes += len(made)
-            while self._bytes > self._most and len(self._held) > 1:
-                _, (_, old) = self._held.popitem(last=False)
-                self._bytes -= len(old)
-        return made
-
-
-def split(
-    messages: Sequence[Message],
-    *,
-    hoist: bool,
-    merge: bool,
-    results_are: Role = Role.TOOL,
-) -> tuple[list[Message], list[tuple[Message, ...]]]:
-    """Return the instructions, and the other messages in groups that make one wire message.
-
-    Args:
-        messages: the context's.
-        hoist: take out all instructions, not only those at the beginning.
-        merge: put neighbours of one role together.
-        results_are: the wire's role of tool results.
-    """
-    head: list[Message] = []
-    groups: list[tuple[Message, ...]] = []
-    last: Role | None = None
-    for message in messages:
-        if message.role.instructs and (hoist or not groups):
-            head.append(message)
-            continue
-        role = results_are if message.role is Role.TOOL else message.role
-        if merge and role == last and (role is not Role.TOOL):
-            groups[-1] = (*groups[-1], message)
-        else:
-            groups.append((message,))
-        last = role
-    return head, groups
 
 
 def assemble(fields: Mapping[str, Any], lists: Mapping[str, Iterable[bytes]]) -> bytes:

@@ -23,9 +23,9 @@ from .base import (
     mapping,
     parse,
     speaks,
-    split,
     whole_number,
 )
+from .layout import Group, Rules
 
 _SIGNATURE = "thought_signature"
 _FILTERS = frozenset(
@@ -66,30 +66,25 @@ class Gemini(Codec):
         return self._body(context, {**fields, **options})
 
     def _body(self, context: Context, fields: dict[str, Any]) -> bytes:
-        head, groups = split(context.messages, hoist=True, merge=True, results_are=Role.USER)
-        if head:
-            parts = [part for message in head for part in self._parts(message)]
+        laid = self.layouts.of(context)
+        if laid.head:
+            parts = [part for message in laid.head for part in self._parts(message)]
             fields = {"systemInstruction": {"parts": parts}, **fields}
         if context.tools:
             fields = {"tools": _tools(context.tools), **fields}
-        calls = _callers(context.messages)
-        # A result names its function, so the call stands in front of it in the memo's key.
-        keys = [
-            tuple(item for one in group for item in (*calls.get(id(one), ()), one))
-            for group in groups
-        ]
-        return assemble(fields, {"contents": [self.memo(key) for key in keys]})
+        return assemble(fields, {"contents": laid.fragments})
 
-    def fragment(self, group: tuple[Message, ...]) -> bytes:
-        """See `Codec.fragment`; a message that calls stands before its result only to name it."""
-        answers = any(message.role is Role.TOOL for message in group)
-        role = "user" if answers or group[0].role is not Role.ASSISTANT else "model"
+    def rules(self) -> Rules:
+        """See `Codec.rules`."""
+        return Rules(hoist=True, merge=True, results_are=Role.USER)
+
+    def fragment(self, group: Group, before: Group) -> bytes:
+        """See `Codec.fragment`; a result names its function, which stands in the group before."""
+        role = "model" if group[0].role is Role.ASSISTANT else "user"
+        names = {call.id: call.name for message in before for call in message.tool_calls}
         parts: list[dict[str, Any]] = []
-        names: dict[str, str] = {}
         for message in group:
-            if answers and message.role is Role.ASSISTANT:
-                names = {call.id: call.name for call in message.tool_calls}
-            elif message.role is Role.TOOL:
+            if message.role is Role.TOOL:
                 parts.append(self._result(message, names))
             else:
                 parts += self._parts(message)
@@ -139,19 +134,6 @@ class Gemini(Codec):
         inner = self._body(context, {"model": f"models/{model}"})
         body = b'{"generateContentRequest":' + inner + b"}"
         return f"/models/{model}:countTokens", body
-
-
-def _callers(messages: tuple[Message, ...]) -> dict[int, tuple[Message]]:
-    """Return for the first result of each round, by identity, the message that called."""
-    found: dict[int, tuple[Message]] = {}
-    caller: Message | None = None
-    for message in messages:
-        if message.tool_calls:
-            caller = message
-        elif message.role is Role.TOOL and caller is not None:
-            found[id(message)] = (caller,)
-            caller = None
-    return found
 
 
 def _call(call: Any) -> dict[str, Any]:

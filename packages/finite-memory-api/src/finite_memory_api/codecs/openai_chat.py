@@ -28,9 +28,9 @@ from .base import (
     marked,
     parse,
     speaks,
-    split,
     whole_number,
 )
+from .layout import Group, Layout, Rules
 
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 _NO_NAME = re.compile(r"[\s<|\\/>]+")
@@ -48,19 +48,26 @@ class OpenAIChat(Codec):
 
     def body(self, context: Context) -> bytes:
         """See `Codec.body`."""
-        quirks = self.settings.quirks
-        head, groups = split(context.messages, hoist="hoist" in quirks, merge="merge" in quirks)
-        heads = [tuple(head)] if head and "merge" in quirks else [(one,) for one in head]
-        fragments = [self.memo(group) for group in groups]
-        instructions = [self.memo(group) for group in heads]
-        self._mark(context, groups, instructions, fragments)
+        laid = self.layouts.of(context)
+        instructions, fragments = self._instructions(laid), list(laid.fragments)
+        self._mark(context, laid, instructions, fragments)
         fields = {**self._fields(context), **thaw(self.settings.options)}
         return assemble(fields, {"messages": [*instructions, *fragments]})
+
+    def rules(self) -> Rules:
+        """See `Codec.rules`."""
+        quirks = self.settings.quirks
+        return Rules(hoist="hoist" in quirks, merge="merge" in quirks)
+
+    def _instructions(self, laid: Layout) -> list[bytes]:
+        if "merge" in self.settings.quirks:
+            return [self.fragment(laid.head, ())] if laid.head else []
+        return [self.fragment((message,), ()) for message in laid.head]
 
     def _mark(
         self,
         context: Context,
-        groups: list[tuple[Message, ...]],
+        laid: Layout,
         instructions: list[bytes],
         fragments: list[bytes],
     ) -> None:
@@ -72,7 +79,8 @@ class OpenAIChat(Codec):
         mark = _breakpoint(marks, self.settings.ttl)
         found = places(
             context,
-            groups,
+            laid.groups,
+            laid.ends,
             has_head=bool(instructions),
             most=3 if is_openai else 4,
             input_only=is_openai,
@@ -95,7 +103,7 @@ class OpenAIChat(Codec):
             fields["prompt_cache_key"] = session_key(context.session_id)
         return fields
 
-    def fragment(self, group: tuple[Message, ...]) -> bytes:
+    def fragment(self, group: Group, before: Group) -> bytes:  # noqa: ARG002
         """See `Codec.fragment`."""
         first = group[0]
         if first.role is Role.TOOL:
@@ -206,12 +214,12 @@ class OpenAIChat(Codec):
         """See `Codec.counting`: vLLM has a path beside the API, llama.cpp one below it."""
         quirks = self.settings.quirks
         if "count_tokenize" in quirks:
-            head, groups = split(context.messages, hoist="hoist" in quirks, merge="merge" in quirks)
+            laid = self.layouts.of(context)
             fields: dict[str, Any] = {"model": self.settings.model}
             if context.tools:
                 fields["tools"] = [_tool(tool) for tool in context.tools]
-            all_groups = [tuple(head), *groups] if head else groups
-            return "/../tokenize", assemble(fields, {"messages": map(self.memo, all_groups)})
+            messages = [*self._instructions(laid), *laid.fragments]
+            return "/../tokenize", assemble(fields, {"messages": messages})
         if "count_input_tokens" in quirks:
             return "/chat/completions/input_tokens", self.body(context)
         return None

@@ -25,9 +25,9 @@ from .base import (
     marked,
     parse,
     speaks,
-    split,
     whole_number,
 )
+from .layout import Group, Rules
 from .openai_chat import _breakpoint
 
 _OURS = "item_id"
@@ -61,18 +61,29 @@ class OpenAIResponses(Codec):
         return assemble({**fields, **thaw(settings.options)}, {"input": items})
 
     def _items(self, context: Context) -> list[bytes]:
-        head, groups = split(context.messages, hoist="hoist" in self.settings.quirks, merge=False)
-        instructions = [self.memo((message,)) for message in head]
-        fragments = [self.memo(group) for group in groups]
+        laid = self.layouts.of(context)
+        instructions = [self.fragment((message,), ()) for message in laid.head]
+        fragments = list(laid.fragments)
         if self.settings.marks:
             mark = _breakpoint("openai", self.settings.ttl)
-            found = places(context, groups, has_head=bool(head), most=3, input_only=True)
+            found = places(
+                context,
+                laid.groups,
+                laid.ends,
+                has_head=bool(laid.head),
+                most=3,
+                input_only=True,
+            )
             if instructions:
                 instructions[-1] = marked(instructions[-1], mark)
             mark_groups(fragments, found, mark)
         return [item for item in (*instructions, *fragments) if item]
 
-    def fragment(self, group: tuple[Message, ...]) -> bytes:
+    def rules(self) -> Rules:
+        """See `Codec.rules`."""
+        return Rules(hoist="hoist" in self.settings.quirks, merge=False)
+
+    def fragment(self, group: Group, before: Group) -> bytes:  # noqa: ARG002
         """See `Codec.fragment`: the items of one message, with commas between them."""
         return b",".join(encode(item) for item in self._of(group[0]))
 

@@ -1,0 +1,1 @@
+"""What hosted models cost with a memory in front of them, and what finite-memory-api adds."""

@@ -1,0 +1,214 @@
+"""What 1,000 turns cost by the providers' price tables, beside LangChain's `trim_messages`.
+
+Both are given the same transcripts, the same budget and the same counter, and both are charged by
+the published rules of each cache (`providers`). Ours is charged for the requests that
+finite-memory-api really makes, breakpoints included. The peer is charged for its messages with a
+breakpoint behind the instructions and one at the end, or without a cache, whichever is cheaper.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from finite_memory_api import AnthropicBackend, HTTPBackend, OpenAIBackend, prices_of
+from finite_memory_core import Memory, Message, Prices, Role
+
+from ..peers import all_peers
+from ..peers.remote import Remote, worker
+from ..policies import locomo
+from ..tables import Table
+from .providers import Automatic, Breakpoints, Charged, Piece, Provider
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SAMPLE = ROOT / "docs" / "sample" / "conversation.jsonl"
+BUDGET = 4_096
+INSTRUCTIONS = Message.system("You are a helpful companion. Answer briefly and truthfully. " * 8)
+MARKS = ("cache_control", "prompt_cache_breakpoint")
+
+
+class Case(NamedTuple):
+    """One way to be charged."""
+
+    title: str
+    prices: Prices
+    backend: HTTPBackend
+    provider: Callable[[], Provider]
+
+
+def quarter(text: str) -> int:
+    """Count a token for every four characters, as all are counted here."""
+    return len(text) // 4
+
+
+def cases() -> list[Case]:
+    """Anthropic, OpenAI where writing costs and where it does not, DeepSeek."""
+    claude, new, old = "claude-sonnet-4-5", "gpt-5.6-terra", "gpt-5.4"
+    deepseek = HTTPBackend("deepseek-v4-flash", "deepseek", api_key="none")
+    anthropic = AnthropicBackend(claude, api_key="none")
+    return [
+        Case(f"Anthropic {claude}", _prices("anthropic", claude), anthropic, _anthropic),
+        Case(f"OpenAI {new}", _prices("openai", new), OpenAIBackend(new, api_key="none"), _openai),
+        Case(f"OpenAI {old}", _prices("openai", old), OpenAIBackend(old, api_key="none"), _free),
+        Case("DeepSeek v4-flash", _prices("deepseek", "deepseek-v4-flash"), deepseek, _deepseek),
+    ]
+
+
+def _prices(profile: str, model: str) -> Prices:
+    found = prices_of(profile, model)
+    if found is None:
+        raise RuntimeError(f"no price for {model}")
+    return found
+
+
+def _anthropic() -> Provider:
+    return Breakpoints(minimum=1_024)
+
+
+def _openai() -> Provider:
+    return Breakpoints(minimum=1_024, lookback=1, marks_end=True)
+
+
+def _free() -> Provider:
+    return Automatic(minimum=1_024, step=128)
+
+
+def _deepseek() -> Provider:
+    return Automatic(minimum=64, step=64)
+
+
+def tables(folder: Path) -> list[Table]:
+    """Measure on the sample conversation, and on LoCoMo's where they are at hand."""
+    talks = {"the sample conversation of this repository": [_sample()]}
+    real = locomo.load(folder) if folder.is_dir() else []
+    if real:
+        talks[f"{len(real)} LoCoMo conversations"] = [list(talk.messages) for talk in real]
+    else:
+        print(f"no LoCoMo conversations in {folder}: the sample alone")
+    return [_table(title, transcripts) for title, transcripts in talks.items()]
+
+
+def _sample() -> list[Message]:
+    lines = SAMPLE.read_text(encoding="utf-8").splitlines()
+    return [Message.from_dict(json.loads(line)) for line in lines]
+
+
+def _table(title: str, transcripts: Sequence[Sequence[Message]]) -> Table:
+    plain = [[INSTRUCTIONS, *(_plain(m) for m in talk if _counts(m))] for talk in transcripts]
+    rows = [_row(case, plain) for case in cases()]
+    note = (
+        f"Dollars for 1,000 turns, replies included, at a budget of {BUDGET:,} tokens (characters "
+        "/ 4), the turns before the first eviction included. Peer: langchain-core's "
+        "`trim_messages` with `start_on='human'` and `include_system=True`, charged with or "
+        "without a prompt cache, whichever is cheaper for it. Ours: `policy='sliding'`, "
+        "`low_water=0.75`. Entries are taken to live from turn to turn. Target: at most 0.25."
+    )
+    heads = ("", "trim_messages", "ours", "ours / theirs", "cached share, ours", "mean context")
+    return Table(f"Cost of 1,000 turns, {title}", heads, rows, [note])
+
+
+def _counts(message: Message) -> bool:
+    """Return whether a message is one that both libraries treat alike: something a person said."""
+    return bool(message.text) and message.role in (Role.USER, Role.ASSISTANT)
+
+
+def _plain(message: Message) -> Message:
+    """Return what both libraries carry alike: role and text."""
+    return Message(message.role, message.text)
+
+
+def _row(case: Case, transcripts: Sequence[Sequence[Message]]) -> list[str]:
+    theirs = ours = 0.0
+    turns = cached = total = 0
+    for talk in transcripts:
+        ask, no_cache = case.provider(), 0.0
+        with_cache = 0.0
+        for pieces, reply in _theirs(talk):
+            charged = ask.ask(pieces)
+            with_cache += _dollars(case.prices, charged, reply)
+            sent = sum(charged)
+            no_cache += _dollars(case.prices, Charged(0, 0, sent), reply)
+        theirs += min(with_cache, no_cache)
+        provider = case.provider()
+        for pieces, reply in _ours(case.backend, talk):
+            charged = provider.ask(pieces)
+            ours += _dollars(case.prices, charged, reply)
+            turns, cached, total = turns + 1, cached + charged.cached, total + sum(charged)
+    return [
+        case.title,
+        f"${1_000 * theirs / turns:.2f}",
+        f"${1_000 * ours / turns:.2f}",
+        f"{ours / theirs:.2f}",
+        f"{cached / total:.1%}",
+        f"{total / turns:,.0f}",
+    ]
+
+
+def _dollars(prices: Prices, charged: Charged, reply: int) -> float:
+    parts = (
+        charged.cached * prices.cached,
+        charged.written * prices.written,
+        charged.plain * prices.input,
+        reply * prices.output,
+    )
+    return sum(parts) / 1e6
+
+
+Turn = tuple[list[Piece], int]
+
+
+def _replies(talk: Sequence[Message]) -> Iterator[tuple[int, int]]:
+    """Yield where a model would be called, and the tokens of what it says."""
+    for i, message in enumerate(talk[:-1]):
+        if message.role is Role.USER and talk[i + 1].role is Role.ASSISTANT:
+            yield i, quarter(talk[i + 1].text)
+
+
+def _ours(backend: HTTPBackend, talk: Sequence[Message]) -> Iterator[Turn]:
+    memory = Memory(BUDGET, low_water=0.75, counter=quarter)
+    said = 0
+    for place, reply in _replies(talk):
+        memory.append(*talk[said : place + 1])
+        said = place + 1
+        yield list(_pieces(json.loads(backend._codec.body(memory.context())))), reply
+
+
+def _pieces(body: Any) -> Iterator[Piece]:
+    """Yield the parts of a request in the order in which a provider reads them."""
+    for block in body.get("system", ()):
+        yield _piece("system", block)
+    for message in body["messages"]:
+        content = message["content"]
+        blocks = [{"text": content}] if isinstance(content, str) else content
+        for block in blocks:
+            yield _piece(message["role"], block)
+
+
+def _piece(role: str, block: Any) -> Piece:
+    text = str(block["text"])
+    return Piece(f"{role}:{text}", quarter(text) + 4, any(mark in block for mark in MARKS))
+
+
+def _theirs(talk: Sequence[Message]) -> Iterator[Turn]:
+    peer = next(peer for peer in all_peers() if peer.key == "langchain")
+    said = 0
+    with worker(peer) as process:
+        remote = Remote(process, peer, BUDGET)
+        for place, reply in _replies(talk):
+            remote.append(*talk[said : place + 1])
+            said = place + 1
+            shown = remote.context()
+            last = len(shown) - 1
+            yield (
+                [
+                    Piece(
+                        f"{m['role']}:{m['content']}",
+                        quarter(m["content"]) + 4,
+                        m["role"] == "system" or i == last,
+                    )
+                    for i, m in enumerate(shown)
+                ],
+                reply,
+            )
