@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from finite_memory_api.server import ServeSettings, create_app
-from finite_memory_api.server.app import PassedThrough, Proxy
-from finite_memory_api.server.running import config_of
+from finite_memory_api.server._app import PassedThrough, Proxy
+from finite_memory_api.server._running import config_of
 
 
 @dataclass

@@ -123,7 +123,7 @@ def test_headers_that_never_end(
     serve: Serve, proxy: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that does not even ask is closed."""
-    monkeypatch.setattr("finite_memory_api.server.running.HEADER_SECONDS", 0.2)
+    monkeypatch.setattr("finite_memory_api.server._running.HEADER_SECONDS", 0.2)
     server = proxy(serve(OK).url)
     assert raw(server, b"POST /v1/messages HTTP/1.1\r\nhost: loc") == b""
 

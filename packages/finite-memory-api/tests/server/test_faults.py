@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from finite_memory_api.server import ServeSettings
-from finite_memory_api.server.app import Proxy
+from finite_memory_api.server._app import Proxy
 from finite_memory_api.server.bounding import Bounder, History
 
 REQUESTS, SESSIONS = 10_000, 250

@@ -15,8 +15,13 @@ returns the application. It needs the extra: ``pip install 'finite-memory-api[se
     identity    which session a request belongs to
     archive     with a store: what was said is kept, and recalled
     guarding    who may ask for what
-    exchange    one request, upstream and back
-    app         all of it together
+    usage       what the upstream reports, and what is learnt from it
+    metrics     what is counted
+    _exchange   one request, upstream and back
+    _app        all of it together
+    _running    in uvicorn
+
+Modules with an underscore need the extra; the others can be imported without it.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .app import create_app as create_app
+    from ._app import create_app as create_app
     from .settings import ServeSettings as ServeSettings
 
 __all__ = ["ServeSettings", "create_app"]
@@ -32,7 +37,7 @@ __all__ = ["ServeSettings", "create_app"]
 
 def __getattr__(name: str) -> Any:
     if name == "create_app":
-        from .app import create_app
+        from ._app import create_app
 
         return create_app
     if name == "ServeSettings":

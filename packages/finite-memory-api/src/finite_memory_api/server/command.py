@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if options.workers < 1:
         raise ConfigError(f"workers must be 1 or more, got {options.workers}")
     try:
-        from .running import serve
+        from ._running import serve
     except ImportError as error:
         raise MissingExtraError(
             f"the server needs {error.name}, which is not installed; "

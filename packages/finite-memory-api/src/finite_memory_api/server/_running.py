@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
-from .app import create_app
+from ._app import create_app
 from .settings import ServeSettings
 
 SETTINGS = "FINITE_MEMORY_SERVE_SETTINGS"

@@ -17,9 +17,9 @@ from starlette.routing import Mount, Route
 
 from finite_memory_core import BudgetError, FiniteMemoryError
 
+from ._exchange import Cut, HungUp, Receive, Send, Upstream, answer, read_body, unless_hung_up
 from .archive import Archives, open_store
 from .bounding import Bounded, Bounder, history_of
-from .exchange import Cut, HungUp, Receive, Send, Upstream, answer, read_body, unless_hung_up
 from .guarding import OURS, Headers, check_host, check_path, check_token, for_upstream
 from .identity import session_key
 from .metrics import KIND, Metrics
