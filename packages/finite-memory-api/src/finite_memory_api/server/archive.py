@@ -43,9 +43,9 @@ def open_store(spec: str) -> Store:
 
         return SQLiteStore(rest)
     if kind in ("postgresql", "postgres"):
-        import finite_memory_core
+        from finite_memory_core import stores
 
-        made = getattr(finite_memory_core, "PostgreSQLStore", None)
+        made = getattr(stores, "PostgresStore", None)
         if made is None:
             raise ConfigError("this release of finite-memory-core has no store for PostgreSQL")
         store: Store = made(spec)
