@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from finite_memory_api import AnthropicBackend, HTTPBackend, OpenAIBackend, prices_of
-from finite_memory_core import Memory, Message, Prices, Role
+from finite_memory_core import Memory, Message, Prices, Role, Usage
 
 from ..peers import all_peers
 from ..peers.remote import Remote, worker
@@ -24,9 +24,12 @@ from .providers import Automatic, Breakpoints, Charged, Piece, Provider
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "docs" / "sample" / "conversation.jsonl"
-BUDGET = 4_096
+BUDGETS = (4_096, 8_192)
 INSTRUCTIONS = Message.system("You are a helpful companion. Answer briefly and truthfully. " * 8)
 MARKS = ("cache_control", "prompt_cache_breakpoint")
+
+Turn: TypeAlias = tuple[list[Piece], int]
+"""A request, and the tokens of the reply to it."""
 
 
 class Case(NamedTuple):
@@ -87,7 +90,11 @@ def tables(folder: Path) -> list[Table]:
         talks[f"{len(real)} LoCoMo conversations"] = [list(talk.messages) for talk in real]
     else:
         print(f"no LoCoMo conversations in {folder}: the sample alone")
-    return [_table(title, transcripts) for title, transcripts in talks.items()]
+    return [
+        _table(title, transcripts, budget)
+        for title, transcripts in talks.items()
+        for budget in BUDGETS
+    ]
 
 
 def _sample() -> list[Message]:
@@ -95,18 +102,19 @@ def _sample() -> list[Message]:
     return [Message.from_dict(json.loads(line)) for line in lines]
 
 
-def _table(title: str, transcripts: Sequence[Sequence[Message]]) -> Table:
+def _table(title: str, transcripts: Sequence[Sequence[Message]], budget: int) -> Table:
     plain = [[INSTRUCTIONS, *(_plain(m) for m in talk if _counts(m))] for talk in transcripts]
-    rows = [_row(case, plain) for case in cases()]
+    theirs = [list(_theirs(talk, budget)) for talk in plain]  # the same for all, and slow
+    rows = [_row(case, plain, theirs, budget) for case in cases()]
     note = (
-        f"Dollars for 1,000 turns, replies included, at a budget of {BUDGET:,} tokens (characters "
+        f"Dollars for 1,000 turns, replies included, at a budget of {budget:,} tokens (characters "
         "/ 4), the turns before the first eviction included. Peer: langchain-core's "
         "`trim_messages` with `start_on='human'` and `include_system=True`, charged with or "
         "without a prompt cache, whichever is cheaper for it. Ours: `policy='sliding'`, "
-        "`low_water=0.75`. Entries are taken to live from turn to turn. Target: at most 0.25."
+        "`low_water='auto'`. Entries are taken to live from turn to turn. Target: at most 0.25."
     )
     heads = ("", "trim_messages", "ours", "ours / theirs", "cached share, ours", "mean context")
-    return Table(f"Cost of 1,000 turns, {title}", heads, rows, [note])
+    return Table(f"Cost of 1,000 turns at {budget:,} tokens, {title}", heads, rows, [note])
 
 
 def _counts(message: Message) -> bool:
@@ -119,21 +127,24 @@ def _plain(message: Message) -> Message:
     return Message(message.role, message.text)
 
 
-def _row(case: Case, transcripts: Sequence[Sequence[Message]]) -> list[str]:
+def _row(
+    case: Case,
+    transcripts: Sequence[Sequence[Message]],
+    peers: Sequence[Sequence[Turn]],
+    budget: int,
+) -> list[str]:
     theirs = ours = 0.0
     turns = cached = total = 0
-    for talk in transcripts:
+    for talk, shown in zip(transcripts, peers, strict=True):
         ask, no_cache = case.provider(), 0.0
         with_cache = 0.0
-        for pieces, reply in _theirs(talk):
+        for pieces, reply in shown:
             charged = ask.ask(pieces)
             with_cache += _dollars(case.prices, charged, reply)
             sent = sum(charged)
             no_cache += _dollars(case.prices, Charged(0, 0, sent), reply)
         theirs += min(with_cache, no_cache)
-        provider = case.provider()
-        for pieces, reply in _ours(case.backend, talk):
-            charged = provider.ask(pieces)
+        for charged, reply in _ours(case, talk, budget):
             ours += _dollars(case.prices, charged, reply)
             turns, cached, total = turns + 1, cached + charged.cached, total + sum(charged)
     return [
@@ -156,9 +167,6 @@ def _dollars(prices: Prices, charged: Charged, reply: int) -> float:
     return sum(parts) / 1e6
 
 
-Turn = tuple[list[Piece], int]
-
-
 def _replies(talk: Sequence[Message]) -> Iterator[tuple[int, int]]:
     """Yield where a model would be called, and the tokens of what it says."""
     for i, message in enumerate(talk[:-1]):
@@ -166,13 +174,18 @@ def _replies(talk: Sequence[Message]) -> Iterator[tuple[int, int]]:
             yield i, quarter(talk[i + 1].text)
 
 
-def _ours(backend: HTTPBackend, talk: Sequence[Message]) -> Iterator[Turn]:
-    memory = Memory(BUDGET, low_water=0.75, counter=quarter)
-    said = 0
+def _ours(case: Case, talk: Sequence[Message], budget: int) -> Iterator[tuple[Charged, int]]:
+    """Yield how each of our requests is charged, and the tokens of the reply to it."""
+    memory = Memory(budget, low_water="auto", counter=quarter)
+    provider, said = case.provider(), 0
     for place, reply in _replies(talk):
         memory.append(*talk[said : place + 1])
         said = place + 1
-        yield list(_pieces(json.loads(backend._codec.body(memory.context())))), reply
+        context = memory.context()
+        charged = provider.ask(list(_pieces(json.loads(case.backend._codec.body(context)))))
+        yield charged, reply
+        usage = Usage(sum(charged), reply, charged.cached, charged.written)
+        memory.report_usage(context, usage, case.prices)
 
 
 def _pieces(body: Any) -> Iterator[Piece]:
@@ -191,11 +204,11 @@ def _piece(role: str, block: Any) -> Piece:
     return Piece(f"{role}:{text}", quarter(text) + 4, any(mark in block for mark in MARKS))
 
 
-def _theirs(talk: Sequence[Message]) -> Iterator[Turn]:
+def _theirs(talk: Sequence[Message], budget: int) -> Iterator[Turn]:
     peer = next(peer for peer in all_peers() if peer.key == "langchain")
     said = 0
     with worker(peer) as process:
-        remote = Remote(process, peer, BUDGET)
+        remote = Remote(process, peer, budget)
         for place, reply in _replies(talk):
             remote.append(*talk[said : place + 1])
             said = place + 1

@@ -97,6 +97,24 @@ def _asked(made: HTTPBackend, context: Context, drive: Callable[..., Reply]) -> 
         asyncio.run(ask())
 
 
+@EACH_API
+@EACH_DRIVE
+def test_a_chat_recovers_from_an_overflow(
+    llama: str, api: str, drive: Callable[..., Reply]
+) -> None:
+    """With a budget beyond the window, it learns the limit from the refusal and goes on."""
+    memory = memory_of(budget=30_000)
+    for number in range(40):
+        memory.append(Message.user(f"{number} " + "Turin garden window river. " * 60))
+        memory.append(Message.assistant(f"{number} It is so."))
+    reply = drive(Chat(backend(llama, api), memory), "Where does Ada live?")
+    assert reply.text
+    assert reply.usage is not None
+    assert reply.usage.input_tokens <= WINDOW
+    assert memory.stats.ceiling is not None
+    assert len(memory.transcript) == 82
+
+
 def is_busy(url: str) -> bool:
     """Whether the server's slot is at work."""
     slots = httpx2.get(f"{url.removesuffix('/v1')}/slots", timeout=60).json()

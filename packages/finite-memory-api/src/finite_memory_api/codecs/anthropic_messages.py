@@ -78,7 +78,7 @@ class AnthropicMessages(Codec):
             fields = {"tools": tools, **fields}
         if system:
             fields = {"system": system, **fields}
-        return assemble(fields, {"messages": fragments})
+        return assemble(fields, "messages", fragments)
 
     def rules(self) -> Rules:
         """See `Codec.rules`."""

@@ -202,14 +202,18 @@ class Codec(ABC):
         )
 
 
-def assemble(fields: Mapping[str, Any], lists: Mapping[str, Iterable[bytes]]) -> bytes:
-    """Return a JSON object of `fields`, and of `lists` whose items are JSON already."""
-    body = encode(fields)[:-1]
-    pieces = [body]
-    for name, items in lists.items():
-        comma = b"" if len(pieces[-1]) == 1 and len(pieces) == 1 else b","
-        pieces += [comma, encode(name), b":[", b",".join(items), b"]"]
-    return b"".join([*pieces, b"}"])
+def assemble(fields: Mapping[str, Any], name: str, items: Iterable[bytes]) -> bytes:
+    """Return a JSON object of `fields` and, under `name`, the list of `items`, JSON already.
+
+    What is long is copied once.
+    """
+    pieces = list(items)
+    head = encode({**fields, name: []})[:-2]
+    if not pieces:
+        return head + b"]}"
+    pieces[0] = head + pieces[0]
+    pieces[-1] += b"]}"
+    return b",".join(pieces)
 
 
 def marked(fragment: bytes, mark: bytes) -> bytes:

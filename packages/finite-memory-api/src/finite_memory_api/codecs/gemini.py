@@ -72,7 +72,7 @@ class Gemini(Codec):
             fields = {"systemInstruction": {"parts": parts}, **fields}
         if context.tools:
             fields = {"tools": _tools(context.tools), **fields}
-        return assemble(fields, {"contents": laid.fragments})
+        return assemble(fields, "contents", laid.fragments)
 
     def rules(self) -> Rules:
         """See `Codec.rules`."""

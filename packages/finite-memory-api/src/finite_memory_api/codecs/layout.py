@@ -52,6 +52,7 @@ class Layout:
         groups: the other messages, in groups that make one wire message.
         ends: for each group, how many of the messages there are up to its end.
         fragments: for each group, its bytes.
+        size: how many bytes those are together.
     """
 
     messages: tuple[Message, ...] = ()
@@ -59,6 +60,7 @@ class Layout:
     groups: tuple[Group, ...] = ()
     ends: tuple[int, ...] = ()
     fragments: tuple[bytes, ...] = ()
+    size: int = 0
 
     def grown(self, messages: tuple[Message, ...], rules: Rules, encode: Encode) -> Layout:
         """Return the layout of `messages`, which begin with those of this one."""
@@ -75,14 +77,11 @@ class Layout:
                 groups.append((message,))
                 ends.append(index + 1)
         fragments = list(self.fragments[:fresh])
+        size = self.size - sum(map(len, self.fragments[fresh:]))
         for index in range(fresh, len(groups)):
             fragments.append(encode(groups[index], groups[index - 1] if index else ()))
-        return Layout(messages, tuple(head), tuple(groups), tuple(ends), tuple(fragments))
-
-    @property
-    def size(self) -> int:
-        """The bytes of all fragments."""
-        return sum(map(len, self.fragments))
+        size += sum(map(len, fragments[fresh:]))
+        return Layout(messages, tuple(head), tuple(groups), tuple(ends), tuple(fragments), size)
 
 
 class Layouts:

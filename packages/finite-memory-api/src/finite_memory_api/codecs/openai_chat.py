@@ -52,7 +52,7 @@ class OpenAIChat(Codec):
         instructions, fragments = self._instructions(laid), list(laid.fragments)
         self._mark(context, laid, instructions, fragments)
         fields = {**self._fields(context), **thaw(self.settings.options)}
-        return assemble(fields, {"messages": [*instructions, *fragments]})
+        return assemble(fields, "messages", [*instructions, *fragments])
 
     def rules(self) -> Rules:
         """See `Codec.rules`."""
@@ -219,7 +219,7 @@ class OpenAIChat(Codec):
             if context.tools:
                 fields["tools"] = [_tool(tool) for tool in context.tools]
             messages = [*self._instructions(laid), *laid.fragments]
-            return "/../tokenize", assemble(fields, {"messages": messages})
+            return "/../tokenize", assemble(fields, "messages", messages)
         if "count_input_tokens" in quirks:
             return "/chat/completions/input_tokens", self.body(context)
         return None

@@ -58,7 +58,7 @@ class OpenAIResponses(Codec):
             fields["tools"] = [_tool(tool) for tool in context.tools]
         if settings.cache_key == "prompt_cache_key":
             fields["prompt_cache_key"] = session_key(context.session_id)
-        return assemble({**fields, **thaw(settings.options)}, {"input": items})
+        return assemble({**fields, **thaw(settings.options)}, "input", items)
 
     def _items(self, context: Context) -> list[bytes]:
         laid = self.layouts.of(context)
@@ -166,7 +166,7 @@ class OpenAIResponses(Codec):
         fields: dict[str, Any] = {"model": self.settings.model}
         if context.tools:
             fields["tools"] = [_tool(tool) for tool in context.tools]
-        return "/responses/input_tokens", assemble(fields, {"input": self._items(context)})
+        return "/responses/input_tokens", assemble(fields, "input", self._items(context))
 
 
 def _output(part: Mapping[str, Any]) -> dict[str, Any]:
