@@ -99,6 +99,7 @@ class Bounder:
     def __init__(self, settings: ServeSettings, archives: Archives | None = None) -> None:
         self._settings = settings
         self._policy = build_policy(settings.policy)
+        self._reads = settings.policy != "sliding"  # that one does not look at what was said
         self._accountant = Accountant(EstimatingCounter())
         self._archives = archives
         self.cursors = Cursors(settings.sessions)
@@ -154,7 +155,7 @@ class Bounder:
         question, last = history.question, len(history.units) - 1
         for place in range(fold.count, last + 1):
             try:
-                fold.push(history.message(place), self._cost(history, place))
+                fold.push(self._message(history, place), self._cost(history, place))
             except BudgetError:
                 if place in (question, last):
                     raise
@@ -199,9 +200,22 @@ class Bounder:
         )
 
     def _block(self, history: History, place: int) -> Block:
-        message = history.message(place)
-        pinned = history.units[place].pinned
-        return Block(place, (message,), self._cost(history, place), pinned)
+        message = self._message(history, place)
+        return Block(place, (message,), self._cost(history, place), message.pinned)
+
+    def _message(self, history: History, place: int) -> Message:
+        if self._reads:
+            return history.message(place)
+        unit = history.units[place]
+        return _UNREAD[unit.role, unit.pinned]
+
+
+_UNREAD = {
+    (role, pinned): Message(role, "-", pinned=pinned)
+    for role in ("user", "assistant", "system")
+    for pinned in (False, True)
+}
+"""What stands for a unit in the fold of a policy that does not read."""
 
 
 def _others(standing: Sequence[int], count: int) -> list[int]:

@@ -55,17 +55,25 @@ def group(items: Sequence[Mapping[str, Any]], wire: Wire) -> tuple[int, list[Uni
                 units.append(Unit(start, index, role, pinned))
             start, role, pinned = index, _role(kind), False
         pinned = pinned or wire.instructs(item)
-        until = max(until, _last_answer(item, index, wire, answered))
+        if answered and not _is_plain(item):
+            until = max(until, _last_answer(item, index, wire, answered))
         before = kind
     if role:
         units.append(Unit(start, len(items), role, pinned))
     return head, units
 
 
+def _is_plain(item: Mapping[str, Any]) -> bool:
+    """Return whether an item is a role and a text, as nearly all are."""
+    return len(item) == 2 and type(item.get("content")) is str and "role" in item
+
+
 def _answered(items: Sequence[Mapping[str, Any]], wire: Wire) -> dict[str, list[int]]:
     """Return where results of each tool call stand."""
     found: dict[str, list[int]] = {}
     for index, item in enumerate(items):
+        if _is_plain(item):
+            continue
         for name in wire.answers(item):
             found.setdefault(name, []).append(index)
     return found
@@ -97,8 +105,7 @@ def chain(scanned: Scanned, units: Sequence[Unit]) -> list[bytes]:
     for unit in units:
         for index in range(unit.start, unit.stop):
             said = _fingerprint(scanned, index)
-            running.update(b"%d:" % len(said))
-            running.update(said)
+            running.update(b"%d:%b" % (len(said), said))
         digests.append(running.digest())
     return digests
 
@@ -106,8 +113,11 @@ def chain(scanned: Scanned, units: Sequence[Unit]) -> list[bytes]:
 def _fingerprint(scanned: Scanned, index: int) -> bytes:
     """Return what tells a message from another, the same with a mark and without one."""
     span, items = scanned.span(index), scanned.items or []
-    if isinstance(items[index].get("content"), list) or any(mark in span for mark in _MARKS):
-        span = encode(_unmarked(items[index]))
+    item = items[index]
+    if not _is_plain(item) and (
+        isinstance(item.get("content"), list) or any(mark in span for mark in _MARKS)
+    ):
+        span = encode(_unmarked(item))
     return span.encode("utf-8", "surrogatepass")
 
 
@@ -129,6 +139,8 @@ def text_of(value: Any) -> str:
 
 def cost_of(value: Any, accountant: Accountant) -> int:
     """Return the tokens of a message."""
+    if isinstance(value, dict) and _is_plain(value):
+        return MESSAGE_OVERHEAD + accountant.text(value["content"])
     pieces: list[str] = []
     total = MESSAGE_OVERHEAD
     for leaf in _leaves(value):
