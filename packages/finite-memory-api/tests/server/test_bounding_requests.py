@@ -118,7 +118,7 @@ def test_a_moved_cache_mark_is_no_edit(serve: Serve, proxy: Starter) -> None:
     server.post("/v1/messages", before)
     cursors = server.proxy.bounder.cursors
     (packed,) = cursors._held.values()
-    scanned = scan(json.dumps(after).encode(), "messages")
+    scanned = scan(json.dumps(after, separators=(",", ":")).encode(), "messages")
     assert Cursor.unpack(packed).fits(history_of(scanned, MESSAGES).chain)
 
 
