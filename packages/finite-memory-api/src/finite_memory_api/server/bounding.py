@@ -84,8 +84,10 @@ class Bounded:
 
 def history_of(scanned: Scanned, wire: Wire) -> History:
     """Return the units of a request, and their digests."""
-    head, units = grouping.group(scanned.items or [], wire)
-    return History(scanned, wire, head, units, grouping.chain(scanned, units))
+    items = scanned.items or []
+    plain = grouping.plainness(items)
+    head, units = grouping.group(items, wire, plain)
+    return History(scanned, wire, head, units, grouping.chain(scanned, units, plain))
 
 
 class Bounder:

@@ -119,10 +119,14 @@ class _Scanner:
         start = at
         items: list[Any] = []
         at = self._space(at + 1)
+        text = self._text
         while self._peek(at) != "]" or items:
-            value, end = _SCAN(self._text, at)
+            value, end = _SCAN(text, at)
             items.append(value)
             self._spans.append((at, end))
+            if text.startswith(",{", end):  # as nearly always
+                at = end + 1
+                continue
             at = self._space(end)
             if self._peek(at) == "]":
                 break

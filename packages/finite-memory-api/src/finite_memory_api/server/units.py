@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from finite_memory_core.accounting import MESSAGE_OVERHEAD, Accountant
 
@@ -27,8 +26,7 @@ _COUNTED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """A run of items, [start, stop), that stay or go together; `role` is that of its first."""
 
     start: int
@@ -37,25 +35,38 @@ class Unit:
     pinned: bool
 
 
-def group(items: Sequence[Mapping[str, Any]], wire: Wire) -> tuple[int, list[Unit]]:
+def plainness(items: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Return which items are a role and a text and nothing else, as nearly all are."""
+    return [_is_plain(item) for item in items]
+
+
+def _is_plain(item: Mapping[str, Any]) -> bool:
+    return len(item) == 2 and type(item.get("content")) is str and type(item.get("role")) is str
+
+
+def group(
+    items: Sequence[Mapping[str, Any]], wire: Wire, plain: Sequence[bool]
+) -> tuple[int, list[Unit]]:
     """Return how many leading items are instructions, and the units of the rest."""
     head = 0
     while head < len(items) and wire.instructs(items[head]):
         head += 1
-    answered = _answered(items, wire)
+    answered = _answered(items, wire, plain)
     units: list[Unit] = []
     start, role, pinned = head, "", False
     before, until = None, -1
     for index in range(head, len(items)):
         item = items[index]
-        kind = wire.kind(item)
-        joins = kind is Kind.RESULT or (wire.runs and kind is before is Kind.STEP)
-        if not ((joins or index <= until) and role):
+        kind = _SPEAKERS.get(item["role"]) if plain[index] else None
+        if kind is None:
+            kind = wire.kind(item)
+        joins = kind is Kind.RESULT or index <= until or (wire.runs and kind is before is Kind.STEP)
+        if not (joins and role):
             if role:
                 units.append(Unit(start, index, role, pinned))
-            start, role, pinned = index, _role(kind), False
-        pinned = pinned or wire.instructs(item)
-        if answered and not _is_plain(item):
+            start, role, pinned = index, _ROLES[kind], False
+        if not plain[index] or kind not in _SPOKEN:
+            pinned = pinned or wire.instructs(item)
             until = max(until, _last_answer(item, index, wire, answered))
         before = kind
     if role:
@@ -63,19 +74,25 @@ def group(items: Sequence[Mapping[str, Any]], wire: Wire) -> tuple[int, list[Uni
     return head, units
 
 
-def _is_plain(item: Mapping[str, Any]) -> bool:
-    """Return whether an item is a role and a text, as nearly all are."""
-    return len(item) == 2 and type(item.get("content")) is str and "role" in item
+_SPEAKERS = {"user": Kind.USER, "assistant": Kind.STEP}
+_SPOKEN = frozenset(_SPEAKERS.values())
+_ROLES = {
+    Kind.USER: "user",
+    Kind.STEP: "assistant",
+    Kind.RESULT: "assistant",
+    Kind.INSTRUCTION: "system",
+}
 
 
-def _answered(items: Sequence[Mapping[str, Any]], wire: Wire) -> dict[str, list[int]]:
+def _answered(
+    items: Sequence[Mapping[str, Any]], wire: Wire, plain: Sequence[bool]
+) -> dict[str, list[int]]:
     """Return where results of each tool call stand."""
     found: dict[str, list[int]] = {}
     for index, item in enumerate(items):
-        if _is_plain(item):
-            continue
-        for name in wire.answers(item):
-            found.setdefault(name, []).append(index)
+        if not plain[index]:
+            for name in wire.answers(item):
+                found.setdefault(name, []).append(index)
     return found
 
 
@@ -92,32 +109,32 @@ def _last_answer(
     return last
 
 
-def _role(kind: Kind) -> str:
-    if kind is Kind.USER:
-        return "user"
-    return "system" if kind is Kind.INSTRUCTION else "assistant"
+def chain(scanned: Scanned, units: Sequence[Unit], plain: Sequence[bool]) -> list[bytes]:
+    """Return a digest of the history up to and with each unit.
 
-
-def chain(scanned: Scanned, units: Sequence[Unit]) -> list[bytes]:
-    """Return a digest of the history up to and with each unit."""
+    Messages are JSON objects, which tell their own end, so nothing has to stand between them.
+    """
     running = blake2b(digest_size=_DIGEST)
-    digests = []
+    update, spans, digests = running.update, scanned.spans, []
+    data = memoryview(scanned.text.encode()) if scanned.text.isascii() else None
     for unit in units:
         for index in range(unit.start, unit.stop):
-            said = _fingerprint(scanned, index)
-            running.update(b"%d:%b" % (len(said), said))
+            if data is not None and plain[index]:
+                start, stop = spans[index]
+                update(data[start:stop])
+            else:
+                update(_fingerprint(scanned, index, plain[index]))
         digests.append(running.digest())
     return digests
 
 
-def _fingerprint(scanned: Scanned, index: int) -> bytes:
+def _fingerprint(scanned: Scanned, index: int, plain: bool) -> bytes:
     """Return what tells a message from another, the same with a mark and without one."""
     span, items = scanned.span(index), scanned.items or []
-    item = items[index]
-    if not _is_plain(item) and (
-        isinstance(item.get("content"), list) or any(mark in span for mark in _MARKS)
-    ):
-        span = encode(_unmarked(item))
+    if not plain:
+        item = items[index]
+        if isinstance(item.get("content"), list) or any(mark in span for mark in _MARKS):
+            span = encode(_unmarked(item))
     return span.encode("utf-8", "surrogatepass")
 
 
