@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from finite_memory_api import AnthropicBackend, HTTPBackend, OpenAIBackend, prices_of
-from finite_memory_core import Memory, Message, Prices, Role, Usage
+from finite_memory_core import (
+    Backend,
+    Chat,
+    Context,
+    Delta,
+    Memory,
+    Message,
+    Prices,
+    Role,
+    Usage,
+)
 
 from ..peers import all_peers
 from ..peers.remote import Remote, worker
@@ -174,18 +184,42 @@ def _replies(talk: Sequence[Message]) -> Iterator[tuple[int, int]]:
             yield i, quarter(talk[i + 1].text)
 
 
+class _Charging(Backend):
+    """Says what the transcript says next, and charges for the request that would be made."""
+
+    name = "charging"
+
+    def __init__(self, case: Case) -> None:
+        self.prices = case.prices
+        self._case = case
+        self._provider = case.provider()
+        self.charged: list[Charged] = []
+        self.reply = ""
+
+    def stream(self, context: Context) -> Iterator[Delta]:
+        """See `Backend.stream`."""
+        body = json.loads(self._case.backend._codec.body(context))
+        charged = self._provider.ask(list(_pieces(body)))
+        self.charged.append(charged)
+        tokens = quarter(self.reply)
+        dollars = _dollars(self._case.prices, charged, tokens)
+        yield Delta(
+            self.reply,
+            finish="stop",
+            usage=Usage(sum(charged), tokens, charged.cached, charged.written, cost=dollars),
+        )
+
+
 def _ours(case: Case, talk: Sequence[Message], budget: int) -> Iterator[tuple[Charged, int]]:
     """Yield how each of our requests is charged, and the tokens of the reply to it."""
-    memory = Memory(budget, low_water="auto", counter=quarter)
-    provider, said = case.provider(), 0
+    backend = _Charging(case)
+    chat = Chat(backend, Memory(budget, low_water="auto", counter=quarter))
+    said = 0
     for place, reply in _replies(talk):
-        memory.append(*talk[said : place + 1])
-        said = place + 1
-        context = memory.context()
-        charged = provider.ask(list(_pieces(json.loads(case.backend._codec.body(context)))))
-        yield charged, reply
-        usage = Usage(sum(charged), reply, charged.cached, charged.written)
-        memory.report_usage(context, usage, case.prices)
+        backend.reply = talk[place + 1].text
+        chat.send(*talk[said : place + 1])
+        said = place + 2
+        yield backend.charged[-1], reply
 
 
 def _pieces(body: Any) -> Iterator[Piece]:

@@ -10,7 +10,7 @@ from time import process_time_ns
 import httpx2
 
 from finite_memory_api import AnthropicBackend, HTTPBackend, OpenAIBackend
-from finite_memory_core import Context, Memory, Message
+from finite_memory_core import Memory, Message
 
 from ..tables import Table
 
@@ -72,12 +72,8 @@ def _row(title: str, kind: Callable[..., HTTPBackend], size: int) -> list[str]:
         body = backend._codec.body(context)
         raw.append(_raw(client, body))
     theirs, our = median(raw) / 1e6, median(ours) / 1e6
-    kilobytes = len(_body(backend, context)) / 1e3
+    kilobytes = len(backend._codec.body(memory.context())) / 1e3
     return [title, f"{theirs:.2f}", f"{our:.2f}", f"{our - theirs:.2f}", f"{kilobytes:,.0f}"]
-
-
-def _body(backend: HTTPBackend, context: Context) -> bytes:
-    return backend._codec.body(context)
 
 
 def _raw(client: httpx2.Client, body: bytes) -> int:

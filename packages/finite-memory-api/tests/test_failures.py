@@ -210,7 +210,7 @@ OVERFLOWS: dict[str, tuple[int | None, Any, int | None, int | None]] = {
 }
 
 # (status, body, class)
-OTHERS: dict[str, tuple[int | None, Any, type[BackendError]]] = {
+OTHERS: dict[str, tuple[int | None, Any, type[Any]]] = {
     "no key": (401, {"error": {"message": "no key"}}, errors.AuthenticationError),
     "Gemini's wrong key": (
         400,

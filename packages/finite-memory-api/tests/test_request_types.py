@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from finite_memory_api import PROFILES, HTTPBackend
+from finite_memory_api import PROFILES, BadRequestError, HTTPBackend
 from finite_memory_core import BudgetError, Context, Memory, Message, Recall, ToolCall
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.testing.streams import Shape, stream
@@ -271,3 +271,57 @@ def test_every_profile_makes_a_request(name: str) -> None:
         media = any(not isinstance(m.content, str | None) and m.role == "user" for m in messages)
         if not media:
             assert json.loads(made._codec.body(context_of(*messages)))
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/tiff;base64,aGk="}}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
+FILE = {"type": "file", "file": {"file_id": "file-1"}}
+LINK = {"type": "input_file", "file_url": "https://host/a.pdf"}
+ODD = {"type": "hologram", "data": "x"}
+RESULT = [
+    Message.user("x"),
+    Message.assistant(None, tool_calls=[ToolCall("c", "search", "{}")]),
+    Message.tool([IMAGE], tool_call_id="c"),
+]
+REFUSED = [
+    ("openai-chat", [Message.user([ODD])], "hologram"),
+    ("openai-chat", [Message.user([LINK])], "file by this kind of reference"),
+    ("openai-chat", RESULT, "'image'"),
+    ("openai-responses", [Message.user([AUDIO])], "'audio'"),
+    ("openai-responses", [Message.user([ODD])], "hologram"),
+    ("openai-responses", [Message.user("x"), Message.assistant([IMAGE])], "image_url"),
+    ("anthropic-messages", [Message.user([AUDIO])], "'audio'"),
+    ("anthropic-messages", [Message.user([IMAGE])], "image/tiff"),
+    ("anthropic-messages", [Message.user([FILE])], "another provider's id"),
+    ("anthropic-messages", [Message.user("x"), Message.assistant([IMAGE])], "image"),
+    ("gemini", [Message.user([ODD])], "hologram"),
+    ("gemini", [Message.user([FILE])], "another provider's id"),
+]
+
+
+@pytest.mark.parametrize(("api", "messages", "said"), REFUSED)
+def test_what_a_format_cannot_carry_is_refused(
+    api: str, messages: list[Message], said: str
+) -> None:
+    """It is an error that names the part, never a silent gap."""
+    with pytest.raises(BadRequestError, match=said):
+        backend(WIRES[api])._codec.body(context_of(*messages))
+
+
+@pytest.mark.parametrize(
+    ("api", "part"),
+    [
+        ("openai-chat", AUDIO),
+        ("openai-chat", FILE),
+        ("openai-responses", FILE),
+        ("openai-responses", LINK),
+        ("openai-responses", {"type": "input_image", "file_id": "file-1"}),
+        ("anthropic-messages", LINK),
+        ("gemini", AUDIO),
+        ("gemini", LINK),
+    ],
+)
+def test_media_by_data_by_address_and_by_name(api: str, part: dict[str, Any]) -> None:
+    """Each as far as the format has a place for it."""
+    context = context_of(Message.user([{"type": "text", "text": "What is this?"}, part]))
+    check(api, backend(WIRES[api])._codec.body(context))
