@@ -1,4 +1,4 @@
-"""What a session's cursor takes, what an installation takes, and what an upstream's cache serves."""
+"""What cursors and an installation take, and what an upstream's cache serves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 from contextlib import closing
 from hashlib import blake2b
 from importlib.metadata import distribution
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -38,7 +39,8 @@ def cursors_table() -> Table:
     each = (resident_bytes() - before) / CURSORS
     rows = [["bytes a cursor", f"{each:.0f}"], ["cursors at 1 GB", f"{1e9 / each:,.0f}"]]
     note = (
-        f"Growth of the process with {CURSORS:,} sessions of 400 messages, two runs of which stand. "
+        f"Growth of the process with {CURSORS:,} sessions of 400 messages, two runs of which "
+        "stand. "
         "Target: at least 1,000,000 at 1 GB."
     )
     return Table("Cursors", ("", "measured"), rows, [note])
@@ -76,7 +78,7 @@ def _size(names: set[str]) -> int:
     total = 0
     for name in {name for name in names if "[" not in name}:
         for path in distribution(name).files or ():
-            found = path.locate()
+            found = Path(str(path.locate()))
             if path.suffix != ".pyc" and found.is_file():
                 total += found.stat().st_size
     return total
@@ -93,9 +95,9 @@ def cache_table() -> Table:
                     [f"budget {budget:,}, low water {name}", f"{share:.3f}", f"{largest:,}"]
                 )
     note = (
-        f"{TURNS} turns of the openai SDK, some 55 tokens each; tokens as llama.cpp's server reports "
-        "them, once the budget is full. Target: a cached share of at least 0.92; it depends on how "
-        "long a turn is beside the budget."
+        f"{TURNS} turns of the openai SDK, some 55 tokens each; tokens as llama.cpp's server "
+        "reports them, once the budget is full. Target: a cached share of at "
+        "least 0.92; it depends on how long a turn is beside the budget."
     )
     return Table("Cached share upstream", ("", "cached share", "largest prompt"), rows, [note])
 
