@@ -53,9 +53,10 @@ def measured(name: str) -> Table:
         return holding.cursors_table()
     if name == "size":
         return holding.size_table()
-    with measuring.ways() as found:
-        if name == "latency":
+    if name == "latency":
+        with measuring.ways(1) as found:
             return measuring.latency_table(found)
+    with measuring.ways(measuring.EVENTS) as found:
         return measuring.throughput_table(found)
 
 
