@@ -101,7 +101,7 @@ def test_llm(llama: str, proxy: Starter) -> None:
     from llm.default_plugins.openai_models import Chat
 
     running = proxy(llama, BUDGET)
-    model = Chat("tiny", model_name="tiny", api_base=f"{running.url}/v1")
+    model = Chat("tiny", model_name="tiny", api_base=f"{running.url}/v1")  # type: ignore[no-untyped-call]
     model.key = "k"
     conversation = model.conversation()
     largest = 0
