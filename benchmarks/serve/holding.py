@@ -34,7 +34,7 @@ def cursors_table() -> Table:
     before, held = resident_bytes(), Cursors(CURSORS)
     for i in range(CURSORS):
         key = blake2b(b"%d" % i, digest_size=16).digest()
-        held.put(key, Cursor(400, key[::-1], (0, *STANDING)))
+        held.put(key, Cursor(400, 6_000, key[::-1], (0, *STANDING)))
     gc.collect()
     each = (resident_bytes() - before) / CURSORS
     rows = [["bytes a cursor", f"{each:.0f}"], ["cursors at 1 GB", f"{1e9 / each:,.0f}"]]

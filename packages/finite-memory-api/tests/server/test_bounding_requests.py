@@ -86,6 +86,23 @@ def test_a_lost_cursor_changes_nothing(serve: Serve, proxy: Starter) -> None:
     assert bodies[::2] == bodies[1::2]
 
 
+@pytest.mark.parametrize("policy", ["sliding", "hybrid"])
+def test_the_short_way_is_the_fold(
+    serve: Serve, proxy: Starter, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """Where nothing has to leave, what is new is added up; the whole fold comes to the same."""
+    upstream = serve(OK)
+    short, whole = proxy(upstream.url, policy=policy), proxy(upstream.url, policy=policy)
+    monkeypatch.setattr(whole.proxy.bounder, "_grown", lambda *_: None)
+    told = []
+    for turn in range(60):
+        answers = [one.post("/v1/chat/completions", chat(turn)) for one in (short, whole)]
+        told += [{k: v for k, v in a.headers.items() if k.startswith("x-fin")} for a in answers]
+    bodies = [asked.body for asked in upstream.asked]
+    assert bodies[::2] == bodies[1::2]
+    assert told[::2] == told[1::2]
+
+
 def test_an_edited_history_is_noticed(serve: Serve, proxy: Starter) -> None:
     """What is sent after an edit is what a server that never saw the old version would send."""
     upstream = serve(OK)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from finite_memory_core import ConfigError, ConflictError, Message, StoreError
 from finite_memory_core.accounting import Accountant
-from finite_memory_core.fold import Fold
 from finite_memory_core.recall import Recall
 from finite_memory_core.recall.archive import Archive
 from finite_memory_core.recall.choosing import Recalled, choose, fitted
@@ -62,9 +61,22 @@ class Kept:
     settings: Recall
 
     def recall(
-        self, history: History, fold: Fold, standing: Sequence[int], accountant: Accountant
+        self,
+        history: History,
+        standing: Sequence[int],
+        accountant: Accountant,
+        room: int,
+        left: int,
     ) -> Recalled:
-        """Return what the archive has for the last user message, within the fold's room."""
+        """Return what the archive has for the last user message.
+
+        Args:
+            history: the request's.
+            standing: what need not be recalled.
+            accountant: counts tokens.
+            room: what is meant for it, in tokens.
+            left: what there is, in tokens.
+        """
         there, question = frozenset(standing), history.question
         index = self.store.index(self.session_id)
         archive = Archive(self.store, self.session_id, InMemoryIndex() if index is None else index)
@@ -74,10 +86,9 @@ class Kept:
             accountant,
             text=history.message(question).text,
             stop=question,
-            room=fold.recall_room,
+            room=room,
             eligible=lambda place: place not in there,
         )
-        left = fold.most - fold.window.tokens
         return found if found.tokens <= left else fitted(found.hits, accountant, left)
 
 

@@ -120,13 +120,20 @@ class Bounder:
             archive = self._archives.keep(history, key.hex(), self._cost)
         beside, factor = self._beside(history), self.learnt.factor(history.model)
         fold = self._begun(beside, factor)
-        evictions = self._follow(fold, history, key)
-        standing = tuple(block.index for block in fold.window.blocks)
-        recalled = None
+        cursor, count = self.cursors.get(key), len(history.units)
+        if cursor is not None and not cursor.fits(history.chain):
+            cursor = None  # another branch of the conversation, or an earlier turn of it
+        evictions: tuple[Eviction, ...] = ()
+        grown = None if cursor is None else self._grown(fold.limit, history, cursor)
+        if grown is None:
+            evictions = self._follow(fold, history, cursor)
+            standing = tuple(block.index for block in fold.window.blocks)
+            grown = Cursor(count, fold.window.tokens, history.chain[-1], standing)
+        standing, recalled = grown.standing, None
         if archive is not None and self._settings.recall and history.question >= 0:
-            recalled = archive.recall(history, fold, standing, self._accountant)
-        count = len(history.units)
-        self.cursors.put(key, Cursor(count, history.chain[-1], standing))
+            room, left = fold.recall_room, fold.most - grown.tokens
+            recalled = archive.recall(history, standing, self._accountant, room, left)
+        self.cursors.put(key, grown)
         gone = [history.units[i] for i in _others(standing, count)]
         dropped = sum(unit.stop - unit.start for unit in gone)
         quoted = None if recalled is None or recalled.message is None else recalled
@@ -134,7 +141,9 @@ class Bounder:
         if dropped or quoted is not None:
             text = None if quoted is None or quoted.message is None else quoted.message.text
             body = _assembled(history, standing, text)
-        counted = beside + fold.raw_tokens + (0 if quoted is None else quoted.tokens)
+        counted = (
+            beside + CONTEXT_OVERHEAD + grown.tokens + (0 if quoted is None else quoted.tokens)
+        )
         return Bounded(
             body,
             ceil(counted * factor),
@@ -146,10 +155,23 @@ class Bounder:
             evictions,
         )
 
-    def _follow(self, fold: Fold, history: History, key: bytes) -> tuple[Eviction, ...]:
-        """Fold over `history`, from where the session's cursor stands if it fits."""
-        cursor = self.cursors.get(key)
-        if cursor is not None and cursor.fits(history.chain):
+    def _grown(self, limit: int, history: History, cursor: Cursor) -> Cursor | None:
+        """Return the cursor with what is new behind it; None where something has to leave.
+
+        It is what the fold would come to, without putting together a window that only grows.
+        """
+        units, count = history.units, len(history.units)
+        if all(units[place].role == "system" for place in cursor.standing):
+            return None  # nobody has spoken yet, which may need a bridge
+        new = range(cursor.count, count)
+        tokens = cursor.tokens + sum(self._cost(history, place) for place in new)
+        if tokens > limit:
+            return None
+        return Cursor(count, tokens, history.chain[-1], (*cursor.standing, *new))
+
+    def _follow(self, fold: Fold, history: History, cursor: Cursor | None) -> tuple[Eviction, ...]:
+        """Fold over `history`, from where the session's cursor stands."""
+        if cursor is not None:
             blocks = [self._block(history, place) for place in cursor.standing]
             fold.restore((), blocks, None, summary_stands=False)
             fold.count = cursor.count

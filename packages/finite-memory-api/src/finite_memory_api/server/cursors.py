@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_HEAD = struct.Struct("<I16s")
+_HEAD = struct.Struct("<II16s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +21,37 @@ class Cursor:
 
     Attributes:
         count: how many units the history had, instructions at its head aside.
+        tokens: what those that stood cost, by our own count.
         digest: of those units.
         standing: which of them stood in the context, in ascending order.
     """
 
     count: int
+    tokens: int
     digest: bytes
     standing: tuple[int, ...]
 
     def pack(self) -> bytes:
-        """Return the cursor in few bytes: 20, and 8 for each run of units that stand."""
+        """Return the cursor in few bytes: 24, and 8 for each run of units that stand."""
         runs: list[int] = []
         for index in self.standing:
             if runs and index == runs[-1]:
                 runs[-1] = index + 1
             else:
                 runs += [index, index + 1]
-        return _HEAD.pack(self.count, self.digest) + struct.pack(f"<{len(runs)}I", *runs)
+        return _HEAD.pack(self.count, self.tokens, self.digest) + struct.pack(
+            f"<{len(runs)}I", *runs
+        )
 
     @classmethod
     def unpack(cls, packed: bytes) -> Cursor:
         """Return what `pack` packed."""
-        count, digest = _HEAD.unpack_from(packed)
+        count, tokens, digest = _HEAD.unpack_from(packed)
         runs = struct.unpack_from(f"<{(len(packed) - _HEAD.size) // 4}I", packed, _HEAD.size)
         ranges = zip(runs[::2], runs[1::2], strict=True)
-        return cls(count, digest, tuple(i for start, stop in ranges for i in range(start, stop)))
+        return cls(
+            count, tokens, digest, tuple(i for start, stop in ranges for i in range(start, stop))
+        )
 
     def fits(self, chain: Sequence[bytes]) -> bool:
         """Return whether a history with these digests goes on from here."""
