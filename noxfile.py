@@ -228,7 +228,8 @@ def llama(session: nox.Session) -> None:
     Needs a C++ compiler for that. Arguments after ``--`` go to pytest.
     """
     api = next(d for d in DISTRIBUTIONS if d.short == "api")
-    install_wheels(session, closure_of(api), *every_group(api), "cmake", "ninja")
+    needed = [*every_group(api), "cmake", "ninja"]
+    install_wheels(session, closure_of(api), *needed, extras=[*api.extras])
     refuse_tree(session, api)
     told = session.run("python", SCRIPTS / "llama_server.py", silent=True, stderr=None)
     environment = {"FINITE_MEMORY_LLAMA_SERVER": str(told).strip()}

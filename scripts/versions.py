@@ -25,10 +25,16 @@ def disagreements(known: Iterable[Distribution]) -> list[str]:
     names = {d.name for d in known}
     for distribution in known:
         for line in distribution.dependencies:
-            exact = f"{requirement_name(line)}=={wanted}"
+            exact = f"{requirement_name(line)}{_extras(line)}=={wanted}"
             if requirement_name(line) in names and line.replace(" ", "") != exact:
                 found.append(f"{distribution.name} requires {line!r}, not {exact!r}")
     return found
+
+
+def _extras(requirement: str) -> str:
+    """The extras that a requirement names, with their brackets; "" where it names none."""
+    found = re.match(r"[\w.-]+(\[[^\]]*\])?", requirement.replace(" ", ""))
+    return (found and found[1]) or ""
 
 
 def bump(version: str, root: Path = ROOT) -> list[Path]:
@@ -37,7 +43,7 @@ def bump(version: str, root: Path = ROOT) -> list[Path]:
         raise SystemExit(f"{version!r} is no version: write for example 1.2.3 or 1.2.3rc1.")
     known = discover(root)
     names = "|".join(re.escape(d.name) for d in known)
-    pin = re.compile(rf'"({names})\s*==[^"]*"')
+    pin = re.compile(rf'"((?:{names})(?:\[[^\]"]*\])?)\s*==[^"]*"')
     for distribution in known:
         text = distribution.pyproject.read_text(encoding="utf-8")
         text = re.sub(r'(?m)^version = ".*"$', f'version = "{version}"', text, count=1)

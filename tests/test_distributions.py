@@ -108,6 +108,18 @@ def test_bump_writes_literals_and_pins(root: Path) -> None:
     assert versions.disagreements(discover(root)) == []
 
 
+def test_pins_with_extras_are_pins(tmp_path: Path) -> None:
+    """A sibling that is pinned with an extra is raised and checked like any other."""
+    write(tmp_path, "finite-memory-a", "finite-memory-b[server]==1.0.0")
+    write(tmp_path, "finite-memory-b")
+    versions.bump("1.1.0", tmp_path)
+    assert versions.disagreements(discover(tmp_path)) == []
+    assert ("finite-memory-b[server]==1.1.0",) == discover(tmp_path)[1].dependencies
+    write(tmp_path, "finite-memory-c", "finite-memory-b[server]>=1.1.0", version="1.1.0")
+    (told,) = versions.disagreements(discover(tmp_path))
+    assert "'finite-memory-b[server]==1.1.0'" in told
+
+
 def test_bump_refuses_what_is_no_version(root: Path) -> None:
     """A slip of the hand changes nothing."""
     with pytest.raises(SystemExit, match="no version"):

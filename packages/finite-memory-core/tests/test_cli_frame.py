@@ -226,6 +226,48 @@ def test_doctor_without_sqlite(tmp_path: Path) -> None:
     assert done.stdout.endswith("1 broken\n")
 
 
+def register(folder: Path, name: str, module: str) -> None:
+    """Put a distribution with one command into `folder`."""
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[finite_memory.commands]\n{name} = {module}\n")
+    (folder / f"{module}.py").write_text(
+        "PURPOSE = 'greet somebody'\n"
+        "def configure(parser): parser.add_argument('who')\n"
+        "def run(options): print('hello', options.who); return 0\n"
+    )
+
+
+def test_another_distribution_adds_a_command(tmp_path: Path) -> None:
+    """Its options, its help and its status are those of any command."""
+    register(tmp_path, "greet", "greeting")
+    done = run("greet", "Ada", PYTHONPATH=path_with(tmp_path))
+    assert (0, "hello Ada\n") == (done.returncode, done.stdout)
+    told = run("greet", "--help", PYTHONPATH=path_with(tmp_path))
+    assert "Greet somebody." in told.stdout
+
+
+def test_a_command_that_is_claimed_twice(tmp_path: Path) -> None:
+    """Neither runs."""
+    register(tmp_path, "greet", "greeting")
+    register(tmp_path, "greet", "other")
+    done = run("greet", "Ada", PYTHONPATH=path_with(tmp_path))
+    assert 2 == done.returncode
+    assert "claimed twice" in done.stderr
+
+
+def test_a_command_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error says what to install; help lists the command all the same."""
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [])
+    assert 2 == main(["serve"])
+    assert "pip install 'finite-memory-api[server]'" in capsys.readouterr().err
+    assert 0 == main(["--help"])
+    assert re.search(r"(?m)^ +serve +bound", capsys.readouterr().out)
+
+
 def test_doctor_wants_one_version_of_all(tmp_path: Path) -> None:
     """Distributions that were not made for each other are named."""
     info = tmp_path / "finite_memory_api-99.0.dist-info"

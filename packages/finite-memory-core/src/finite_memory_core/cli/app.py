@@ -10,7 +10,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
-from ..errors import BudgetError, ConfigError, FiniteMemoryError, MessageError
+from ..errors import BudgetError, ConfigError, FiniteMemoryError, MessageError, MissingExtraError
 from .terminal import clean
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -22,6 +22,15 @@ COMMANDS = {
     "backends": "list the backends that can be used, and where to get others",
     "doctor": "check this installation",
 }
+_ELSEWHERE = {
+    "serve": (
+        "bound the context of programs that cannot be changed, as a proxy",
+        "finite-memory-api[server]",
+    ),
+}
+"""Commands of other distributions of ours, and what to install for them."""
+_GROUP = "finite_memory.commands"
+"""The entry points of others: modules with `PURPOSE`, `configure` and `run`."""
 _ENDING = """exit status: 0 all went well, 1 something failed, 2 the arguments or the input are at \
 fault, 130 interrupted. Start with: finite-memory replay --help"""
 
@@ -60,7 +69,41 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             command = import_module(f".{name}", __package__)
             own.set_defaults(run=command.run)
             command.configure(own)
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    found = _registered(asked) if asked and asked not in COMMANDS else None
+    for name, (purpose, _) in _ELSEWHERE.items():
+        if name != asked:
+            commands.add_parser(name, help=purpose, parents=[common])
+    if found is not None:
+        own = commands.add_parser(asked, help=found.PURPOSE, parents=[common])
+        own.description = f"{found.PURPOSE[0].upper()}{found.PURPOSE[1:]}."
+        own.set_defaults(run=found.run)
+        found.configure(own)
     return parser
+
+
+def _registered(name: str) -> Any:
+    """Return the module of another distribution's command; None where there is none.
+
+    Raises:
+        ConfigError: two distributions claim the name.
+        MissingExtraError: the distribution that has it is not installed.
+    """
+    from importlib.metadata import entry_points  # slow to import
+
+    points = {point.value: point for point in entry_points(group=_GROUP, name=name)}
+    if len(points) > 1:
+        claims = ", ".join(points)
+        raise ConfigError(f"command {name!r} is claimed twice: {claims}; uninstall one of them")
+    for point in points.values():
+        return point.load()
+    if name in _ELSEWHERE:
+        wanted = _ELSEWHERE[name][1]
+        raise MissingExtraError(
+            f"the command {name!r} is part of {wanted}, which is not installed; "
+            f"pip install '{wanted}'"
+        )
+    return None
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -79,9 +122,12 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace | int:
     """Return the options, or the exit status where there is nothing to run."""
-    parser = build_parser(arguments)
     try:
+        parser = build_parser(arguments)
         options = parser.parse_args(arguments)
+    except FiniteMemoryError as error:
+        print(f"error: {told(error)}", file=sys.stderr)
+        return BAD_INPUT
     except SystemExit as ending:
         sys.stdout.flush()
         return ending.code if isinstance(ending.code, int) else BAD_INPUT

@@ -1,0 +1,1 @@
+"""The drop-in server: cached share, added latency, cursors, throughput, size."""

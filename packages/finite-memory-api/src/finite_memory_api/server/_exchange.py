@@ -1,0 +1,180 @@
+"""One request to the upstream and its answer back, byte for byte and as it comes.
+
+The transport is used without a client around it: a client would keep cookies of one user for the
+next, follow redirects to other hosts and read credentials from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import httpx2
+
+from .guarding import Headers, for_client
+from .refusals import Refusal
+from .settings import ServeSettings
+from .usage import Reader
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+CONNECTIONS = 1_000
+IDLE_SECONDS = 60
+
+
+class HungUp(Exception):
+    """The client has gone."""
+
+
+class Cut(Exception):
+    """The upstream's answer ended before it was complete; what had come was sent on."""
+
+
+class Upstream:
+    """Asks one or two hosts, and no other."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
+        self._bases = {kind: httpx2.URL(settings.base(anthropic=kind)) for kind in (False, True)}
+        limits = httpx2.Limits(
+            max_connections=CONNECTIONS,
+            max_keepalive_connections=CONNECTIONS,
+            keepalive_expiry=IDLE_SECONDS,
+        )
+        self._transport = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
+        seconds = settings.connect_seconds
+        self._timeouts = {
+            "connect": seconds,
+            "pool": seconds,
+            "write": settings.body_seconds,
+            "read": settings.read_seconds,
+        }
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        body: bytes,
+        *,
+        anthropic: bool,
+    ) -> httpx2.Request:
+        """Return the request to send; its host is the upstream's whatever `path` says."""
+        base = self._bases[anthropic]
+        raw = base.raw_path.rstrip(b"/") + path.encode("ascii") + (b"?" + query if query else b"")
+        lines = [*headers]
+        if body or method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
+            lines.append(("content-length", str(len(body))))
+        url = base.copy_with(raw_path=raw)
+        timeouts = {"timeout": self._timeouts}
+        return httpx2.Request(method, url, headers=lines, content=body, extensions=timeouts)
+
+    async def pump(self, request: httpx2.Request, send: Send, ours: Headers, reader: Reader) -> int:
+        """Send `request`, and all that comes back to the client; return the status.
+
+        `reader` sees what comes back.
+
+        Raises:
+            Refusal: there was no answer.
+            Cut: it broke off.
+        """
+        response = await self._ask(request)
+        try:
+            lines = [
+                (k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in response.headers.raw
+            ]
+            headers = [*for_client(lines), *ours]
+            await send(_start(response.status_code, headers))
+            stream = response.stream
+            try:
+                async for chunk in stream:  # type: ignore[union-attr]
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    reader.see(chunk)
+            except (httpx2.HTTPError, httpx2.StreamError) as error:
+                raise Cut(type(error).__name__) from error
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await response.aclose()
+        return response.status_code
+
+    async def _ask(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await self._transport.handle_async_request(request)
+        except httpx2.ConnectTimeout:
+            seconds = self._settings.connect_seconds
+            raise Refusal(504, f"the upstream did not take a connection in {seconds:g} s") from None
+        except httpx2.TimeoutException:
+            seconds = self._settings.read_seconds
+            raise Refusal(504, f"the upstream did not answer in {seconds:g} s") from None
+        except httpx2.ConnectError:
+            raise Refusal(502, "the upstream cannot be reached") from None
+        except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
+            kind = type(error).__name__
+            raise Refusal(502, f"the upstream's answer cannot be read ({kind})") from None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+
+def _start(status: int, headers: Headers) -> Message:
+    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http.response.start", "status": status, "headers": lines}
+
+
+async def answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send a whole answer of our own."""
+    await send(_start(status, [*headers, ("content-length", str(len(body)))]))
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def read_body(receive: Receive, most: int, seconds: float) -> bytes:
+    """Return the request's body.
+
+    Raises:
+        Refusal: it is too large, or too slow.
+        HungUp: the client left.
+    """
+    pieces, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise HungUp
+                piece = message.get("body", b"")
+                size += len(piece)
+                if size > most:
+                    raise Refusal(413, f"the request is larger than {most} bytes")
+                pieces.append(piece)
+                if not message.get("more_body", False):
+                    return b"".join(pieces)
+    except TimeoutError:
+        raise Refusal(408, f"the request did not arrive in {seconds:g} s") from None
+
+
+async def unless_hung_up(receive: Receive, work: Awaitable[int]) -> int:
+    """Do `work`; if the client leaves before it ends, it is cancelled, and so is the upstream's.
+
+    Raises:
+        HungUp: the client left.
+    """
+    doing, watching = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait((doing, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise HungUp
+        return doing.result()
+    finally:
+        for task in (doing, watching):
+            task.cancel()
+        await asyncio.gather(doing, watching, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,177 @@
+"""With a store: what clients said is kept, and what a question asks for is brought back.
+
+A client sends its whole history each time; a transcript only grows. The two are brought together
+by digests: each stored message carries the digest of all up to it, so a history that goes on from
+the stored one is told from one that was edited. That becomes a session of its own, a branch, named
+after the digest at which it differs. The same history always comes to the same sessions, from any
+worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from finite_memory_core import ConfigError, ConflictError, Message, StoreError
+from finite_memory_core.accounting import Accountant
+from finite_memory_core.recall import Recall
+from finite_memory_core.recall.archive import Archive
+from finite_memory_core.recall.choosing import Recalled, choose, fitted
+from finite_memory_core.recall.index import InMemoryIndex
+from finite_memory_core.settings import Settings
+from finite_memory_core.stores.base import Counted, Session, Store
+
+from .bounding import History
+from .settings import ServeSettings
+
+DIGEST, ITEMS = "digest", "items"
+_TRIES = 64
+"""How often another worker may be first, or a branch lead to a branch, for one request."""
+
+
+def open_store(spec: str) -> Store:
+    """Return the store that `spec` names.
+
+    Raises:
+        ConfigError: it names none.
+        StoreError: it cannot be opened.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "sqlite" and rest:
+        from finite_memory_core import SQLiteStore
+
+        return SQLiteStore(rest)
+    if kind in ("postgresql", "postgres"):
+        from finite_memory_core import stores
+
+        made = getattr(stores, "PostgresStore", None)
+        if made is None:
+            raise ConfigError("this release of finite-memory-core has no store for PostgreSQL")
+        store: Store = made(spec)
+        return store
+    raise ConfigError(f"a store is sqlite:PATH or postgresql://…, got {spec!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a request's history is stored."""
+
+    store: Store
+    session_id: str
+    settings: Recall
+
+    def recall(
+        self,
+        history: History,
+        standing: Sequence[int],
+        accountant: Accountant,
+        room: int,
+        left: int,
+    ) -> Recalled:
+        """Return what the archive has for the last user message.
+
+        Args:
+            history: the request's.
+            standing: what need not be recalled.
+            accountant: counts tokens.
+            room: what is meant for it, in tokens.
+            left: what there is, in tokens.
+        """
+        there, question = frozenset(standing), history.question
+        index = self.store.index(self.session_id)
+        archive = Archive(self.store, self.session_id, InMemoryIndex() if index is None else index)
+        found = choose(
+            archive,
+            self.settings,
+            accountant,
+            text=history.message(question).text,
+            stop=question,
+            room=room,
+            eligible=lambda place: place not in there,
+        )
+        return found if found.tokens <= left else fitted(found.hits, accountant, left)
+
+
+class Archives:
+    """The stored histories of all sessions."""
+
+    def __init__(self, store: Store, settings: ServeSettings) -> None:
+        self._store = store
+        self._recall = Recall(share=settings.recall or 0.25)
+        self._settings = Settings(
+            settings.budget,
+            settings.low_water,
+            settings.reserve,
+            "raise",
+            None,
+            settings.policy,
+            {},
+            self._recall.to_dict() if settings.recall else None,
+            None,
+            None,
+        ).dumps()
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def keep(self, history: History, name: str, cost: Callable[[History, int], int]) -> Kept:
+        """Store what is new in `history`, once, whoever else does so at the same time.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        root = name
+        for _ in range(_TRIES):
+            session = self._store.session(name)
+            try:
+                if session is None:
+                    self._store.create(name, self._settings)
+                    continue
+                differs = self._differs(session, history)
+                if differs is not None:
+                    name = f"{root}.{history.chain[differs].hex()[:16]}"
+                    continue
+                self._append(session, history, cost)
+            except ConflictError:
+                continue  # another worker was first: look again at what it wrote
+            return Kept(self._store, name, self._recall)
+        raise StoreError(
+            f"session {name!r} was written by others {_TRIES} times while a request waited for it"
+        )
+
+    def _differs(self, session: Session, history: History) -> int | None:
+        """Return the first place at which the stored history is another one; None if it is not."""
+        stored, chain = session.version.messages, history.chain
+        both = min(stored, len(chain))
+        if both == 0 or self._digest(session.id, both - 1) == chain[both - 1].hex():
+            return None
+        low, high = 0, both - 1  # a digest covers all before it, so the first that differs is found
+        while low < high:
+            middle = (low + high) // 2
+            if self._digest(session.id, middle) == chain[middle].hex():
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _digest(self, session_id: str, place: int) -> object:
+        stored = next(self._store.messages(session_id, place, place + 1), None)
+        return None if stored is None else stored.message.metadata.get(DIGEST)
+
+    def _append(
+        self, session: Session, history: History, cost: Callable[[History, int], int]
+    ) -> None:
+        version = session.version
+        new = range(version.messages, len(history.units))
+        if new:
+            made = [Counted(_stored(history, place), cost(history, place)) for place in new]
+            self._store.append(session.id, version, made, ())
+
+
+def _stored(history: History, place: int) -> Message:
+    """Return a unit as it is stored: what can be read, and the very text that the client sent."""
+    unit, message = history.units[place], history.message(place)
+    spans = ",".join(history.scanned.span(i) for i in range(unit.start, unit.stop))
+    marks = {DIGEST: history.chain[place].hex(), ITEMS: f"[{spans}]"}
+    return Message(message.role, message.content, pinned=message.pinned, metadata=marks)

@@ -1,0 +1,97 @@
+"""``finite-memory serve``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import MISSING, fields
+from typing import Any
+
+from finite_memory_core import ConfigError, MissingExtraError
+
+from .settings import POLICIES, ServeSettings
+
+PURPOSE = "bound the context of programs that cannot be changed, as a proxy"
+TOKEN, KEY = "FINITE_MEMORY_SERVE_TOKEN", "FINITE_MEMORY_SERVE_UPSTREAM_KEY"
+BUDGET = 16_000
+_ENDING = f"""The environment variables {TOKEN} (what clients must show; needed for any address \
+but this machine's own) and {KEY} (sent upstream in place of the client's key) hold secrets, which \
+would be seen by others as arguments. Point clients here: OPENAI_BASE_URL=http://127.0.0.1:8088/v1 \
+or ANTHROPIC_BASE_URL=http://127.0.0.1:8088"""
+
+_HELP = {
+    "upstream": ("URL", "where requests go (default OpenAI's and Anthropic's own)"),
+    "anthropic_upstream": ("URL", "where those of Anthropic's API go (default: the same)"),
+    "reserve": ("TOKENS", "tokens of the budget that are kept free for the reply"),
+    "store": ("STORE", "keep what is said in sqlite:PATH or postgresql://…"),
+    "recall": ("SHARE", "bring back what a question asks for, within this share of the budget"),
+    "host": ("ADDRESS", "what to bind to"),
+    "port": ("PORT", "the port"),
+    "sessions": ("N", "how many sessions' cursors are held"),
+    "max_body": ("BYTES", "the largest request"),
+    "max_messages": ("N", "the most messages of a request"),
+    "max_requests": ("N", "the most requests at one time"),
+    "body_seconds": ("S", "how long a request may take to arrive"),
+    "connect_seconds": ("S", "how long connecting to the upstream may take"),
+    "read_seconds": ("S", "how long the upstream may be silent"),
+    "grace_seconds": ("S", "how long open streams may go on after the server was told to stop"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.epilog = _ENDING
+    parser.add_argument(
+        "--budget",
+        type=int,
+        default=BUDGET,
+        metavar="TOKENS",
+        help=f"the most tokens of a context, everything counted (default {BUDGET})",
+    )
+    parser.add_argument(
+        "--policy", choices=POLICIES, default="sliding", help="what decides who leaves"
+    )
+    parser.add_argument(
+        "--low-water", type=float, default=0.75, metavar="SHARE", help="where an eviction stops"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse a request that cannot be bounded"
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    for field in fields(ServeSettings):
+        if field.name in _HELP and field.default is not MISSING:
+            metavar, told = _HELP[field.name]
+            shown = (
+                f" (default {field.default:g})" if isinstance(field.default, float | int) else ""
+            )
+            parser.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=type(field.default),
+                default=field.default,
+                metavar=metavar,
+                help=told + shown,
+            )
+
+
+def settings_from(options: argparse.Namespace) -> ServeSettings:
+    """Return the settings that the options and the environment give."""
+    names = {field.name for field in fields(ServeSettings)} - {"token", "upstream_key"}
+    given: dict[str, Any] = {name: getattr(options, name) for name in names}
+    token, key = os.environ.get(TOKEN, ""), os.environ.get(KEY, "")
+    return ServeSettings(**given, token=token, upstream_key=key)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    settings = settings_from(options)
+    if options.workers < 1:
+        raise ConfigError(f"workers must be 1 or more, got {options.workers}")
+    try:
+        from ._running import serve
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the server needs {error.name}, which is not installed; "
+            "pip install 'finite-memory-api[server]'"
+        ) from error
+    serve(settings, options.workers)
+    return 0
