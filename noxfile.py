@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import postgres_server  # noqa: E402
 from distributions import Distribution, affected, closure, discover  # noqa: E402
 from interpreters import extend_path  # noqa: E402
 
@@ -50,8 +51,8 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
-    "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "docs", "demo",
-    "minimums", "tests", "llama",
+    "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "postgres", "docs",
+    "demo", "minimums", "tests", "llama",
 ]  # fmt: skip
 
 
@@ -85,11 +86,31 @@ def install_wheels(
 ) -> None:
     """Install wheels, the last one with its extras, and further requirements."""
     *siblings, own = [str(wheel_of(session, distribution)) for distribution in distributions]
+    install_torch(session, distributions)
     # By force first: in a reused environment pip takes any wheel of equal version for this one.
     session.install("--force-reinstall", "--no-deps", *siblings, own)
     suffix = f"[{','.join(extras)}]" if extras else ""
     pins = ["-c", str(LOCK)] if locked else []
     session.install(*pins, *siblings, f"{own}{suffix}", *more)
+
+
+def install_torch(
+    session: nox.Session, distributions: Sequence[Distribution], cpu_only: bool = False
+) -> None:
+    """Install PyTorch first where it is required, and never by chance the gigabytes of CUDA.
+
+    Where only a CUDA build is to be had for this Python the session is skipped, and says so; the
+    CI server takes what there is, unless only a CPU build makes sense.
+    """
+    if not any(d.needs("torch") for d in distributions):
+        return
+    found = session.run(
+        "python", SCRIPTS / "torch_build.py", str(LOCK), silent=True, success_codes=[0, 1]
+    )
+    told = (found or "").strip()
+    if told != "cpu" and (cpu_only or "GITHUB_ACTIONS" not in os.environ):
+        session.skip(f"no CPU build of torch for Python {session.python or HERE}: {told}")
+    install_tools(session, "torch")
 
 
 def closure_of(distribution: Distribution) -> tuple[Distribution, ...]:
@@ -135,6 +156,14 @@ def build(session: nox.Session) -> None:
 
 
 # ---------------------------------------------------------------- tests
+
+
+@nox.session(venv_backend="none")
+def postgres(session: nox.Session) -> None:
+    """Have a PostgreSQL server for the tests to start: install Debian's, where that is allowed."""
+    if not postgres_server.programs() and not postgres_server.may_install():
+        session.skip("no PostgreSQL server, and no right to install one: its tests will skip")
+    session.run(sys.executable, str(SCRIPTS / "postgres_server.py"), external=True)
 
 
 @nox.session(requires=["build"])
@@ -183,6 +212,7 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     lowest = distribution.lowest()
     if not lowest:
         session.skip(f"{distribution.name} names no lower bounds")
+    install_torch(session, closure_of(distribution))
     # Two steps: the lock file's newer versions of the same packages must not be asked for.
     install_tools(session, *test_group(distribution))
     extras = [*distribution.extras]
@@ -225,6 +255,7 @@ def isolation(session: nox.Session, distribution: Distribution) -> None:
 @nox.parametrize("distribution", EACH)
 def sizes(session: nox.Session, distribution: Distribution) -> None:
     """Hold what an installation puts on disk, dependencies included, against its limit."""
+    install_torch(session, closure_of(distribution), cpu_only=True)  # the limit is that build's
     target = Path(session.create_tmp()) / "installed"
     shutil.rmtree(target, ignore_errors=True)
     wheels = [str(wheel_of(session, d)) for d in closure_of(distribution)]
@@ -317,7 +348,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` go to ``benchmarks/run.py``."""
-    install_wheels(session, DISTRIBUTIONS[:1])
+    install_wheels(session, DISTRIBUTIONS[:1], extras=["postgres"])
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PYTHON = re.compile(r"Programming Language :: Python :: (3\.\d+)")
-_LOWEST = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*>=\s*([0-9][^,;\s]*)")
+_LOWEST = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*(?:[^;>]*,\s*)?>=\s*([0-9][^,;\s]*)")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,11 @@ class Distribution:
 
     def requires(self, other: Distribution) -> bool:
         """Whether ``other`` is a direct requirement."""
-        return other.name in map(requirement_name, self.dependencies)
+        return self.needs(other.name)
+
+    def needs(self, name: str) -> bool:
+        """Whether a package of that name is a direct requirement."""
+        return name in map(requirement_name, self.dependencies)
 
     def lowest(self) -> tuple[str, ...]:
         """Every lower bound of dependencies and extras as a pin: ``("rich==13.7.0", ...)``."""

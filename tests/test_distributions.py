@@ -67,6 +67,13 @@ def test_lowest_pins_every_lower_bound(root: Path) -> None:
     assert b.lowest() == ("attrs==23.1", "rich==13.7")
 
 
+def test_a_lower_bound_counts_behind_an_upper_one(tmp_path: Path) -> None:
+    """Built metadata sorts the bounds, so pyprojects may have them in either order."""
+    write(tmp_path, "finite-memory-a", "attrs<26,>=23.1", "rich<16")
+    (a,) = discover(tmp_path)
+    assert a.lowest() == ("attrs==23.1", "rich==13.7")
+
+
 def test_closure_follows_pins(root: Path) -> None:
     """What a distribution requires indirectly belongs to its closure."""
     c, b, a = discover(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 import check_isolation
 import check_size
 import interpreters
+import postgres_server
+import torch_build
 from distributions import ROOT
 
 
@@ -95,3 +98,25 @@ def test_the_import_check_holds_its_limit() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "the limit is -1000 ms" in done.stdout
+
+
+def test_a_build_of_torch_with_cuda_is_told_from_one_without() -> None:
+    """By what it requires: the versions can be equal."""
+
+    def report(*requires: str) -> str:
+        torch = {"name": "torch", "version": "2.13.0", "requires_dist": list(requires)}
+        return json.dumps({"install": [{"metadata": torch}]})
+
+    assert "cpu" == torch_build.build_of(report("sympy"))
+    assert "requires nvidia-x" in torch_build.build_of(report("sympy", "nvidia-x==1"))
+    assert "no torch" in torch_build.build_of('{"install": []}')
+
+
+def test_the_newest_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 15 is newer than 9.6; where a folder has none, PATH is asked."""
+    for version in ("9.6", "15", "13"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "bin" / "initdb").touch()
+    assert tmp_path / "15" / "bin" == postgres_server.programs(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert None is postgres_server.programs(tmp_path / "nowhere")

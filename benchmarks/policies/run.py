@@ -68,8 +68,6 @@ def measured(conversations: Sequence[locomo.Conversation]) -> dict[str, list[Tab
     ):
         result[name] = [make(conversations)]
         _show(result[name])
-    result["facts"] = [costs.facts_table()]
-    _show(result["facts"])
     return result
 
 

@@ -9,6 +9,7 @@ from finite_memory_core import Message
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall
 
+from ..embedders import MINILM
 from ..options import BUDGET
 from ..peers import Peer
 from ..policies.locomo import Conversation
@@ -57,6 +58,8 @@ def chats(peers: bool) -> list[Entry | Peer]:
         (0.5, 0.75, 0.2),
     ):
         found.append(ours("hybrid", Recall(share, gate), low))
+    if not MINILM.missing():
+        found += [ours("hybrid", Recall(s, 0.4, MINILM), 0.5) for s in (0.125, 0.25)]
     return [*found, ours("sliding", Recall(0.25, 0.4), 0.5)]
 
 

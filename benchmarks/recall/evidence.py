@@ -12,15 +12,29 @@ from typing import Any
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall, analysis, ranking
 
+from ..embedders import MINILM
 from ..peers import Peer, all_peers
 from ..policies.locomo import CATEGORIES, Conversation
 from ..policies.replaying import changed, interval, mean, quarter
 from ..tables import Table
-from .subjects import Entry, Everything, Newest, Oracle, PlainBM25, Texts, contexts, ours
+from .subjects import (
+    Entry,
+    Everything,
+    Newest,
+    Oracle,
+    PlainBM25,
+    PlainMiniLM,
+    RankFusion,
+    Texts,
+    contexts,
+    ours,
+)
 
 BUDGETS = (1_024, 2_048, 4_096, 8_192)
 SHARES = (0.25, 0.5, 0.75)
 BEST = Recall(share=0.75)
+PARTS_AT = (1_024, 4_096)
+"""Budgets at which parts are taken away."""
 _TITLES = {"langchain": "langchain-core `trim_messages`", "rollmem": "rollmem"}
 
 Change = tuple[ModuleType, str, Any]
@@ -39,10 +53,14 @@ def subjects(peers: bool) -> list[Entry | Peer]:
     """Return who is measured."""
     found: list[Entry | Peer] = [ours(policy) for policy in POLICIES]
     found += [ours(p, Recall(share=s)) for p in ("sliding", "hybrid") for s in SHARES]
-    found += [
-        Entry("plain BM25, stemmed", PlainBM25),
-        Entry("newest turns", Newest),
-    ]
+    found.append(Entry("plain BM25, stemmed", PlainBM25))
+    if not MINILM.missing():
+        found += [ours("hybrid", Recall(share=s, embedder=MINILM)) for s in SHARES]
+        found += [
+            Entry("MiniLM alone", PlainMiniLM),
+            Entry("BM25 and MiniLM, fused by rank", RankFusion),
+        ]
+    found.append(Entry("newest turns", Newest))
     if peers:
         found += others()
     return [*found, Entry("full history", Everything), Entry("oracle", Oracle)]
@@ -167,6 +185,7 @@ PARTS: Mapping[str, Sequence[Change]] = {
     "words of time": [(ranking, "WHEN", 0.0)],
     "the date that is named": [(analysis, "said_in", lambda *_: None)],
     "the session": [(ranking, "SESSION", 0.0)],
+    "words that the best share": [(ranking, "RELATED", 0.0)],
     "questions lower": [(ranking, "QUESTION", 0.0)],
     "long ones of the rest": [(ranking, "LENGTH", 0.0)],
     "the rest at all": [(ranking, "LEAST_RANKED", 0), (ranking, "MOST_SESSIONS", 0)],
@@ -177,6 +196,12 @@ def parts_tables(conversations: Sequence[Conversation]) -> list[Table]:
     """Tabulate what is lost without each part, and what each adds to those before it."""
     base = _at_budgets(conversations)
     rows = [["all", *(f"{100 * mean(values):.1f}" for values in base), ""]]
+    dense = replace(BEST, embedder=MINILM)
+    likeness = None if MINILM.missing() else _at_budgets(conversations, dense)
+    if likeness:
+        rows.append(
+            ["with MiniLM", *_changes(likeness, base), _ahead(conversations, likeness, base)]
+        )
     for name, changes in PARTS.items():
         with changed(*changes):
             found = _at_budgets(conversations)
@@ -187,11 +212,14 @@ def parts_tables(conversations: Sequence[Conversation]) -> list[Table]:
             found = _at_budgets(conversations)
         name = "BM25 over words" if i == 0 else f"and {[*PARTS][i - 1]}"
         ladder.append([name, *(f"{100 * mean(values):.1f}" for values in found)])
-    head = ["", *(f"{budget:,} tokens" for budget in BUDGETS)]
+    if likeness:
+        ladder.append(["and MiniLM", *(f"{100 * mean(values):.1f}" for values in likeness)])
+    head = ["", *(f"{budget:,} tokens" for budget in PARTS_AT)]
     note = (
         f"`hybrid` with `Recall(share={BEST.share})`. Differences in points with their 95 % "
         "interval, paired by question, in bold where it excludes 0; last, in how many of the "
-        "conversations the part helps, over all four budgets together. The weights were chosen on "
+        "conversations the part helps, over both budgets together. *With MiniLM*: what an "
+        "embedder adds. The weights were chosen on "
         "these conversations, by effects that are broad over them; no question was looked at by "
         "itself."
     )
@@ -201,14 +229,14 @@ def parts_tables(conversations: Sequence[Conversation]) -> list[Table]:
             "Part upon part, percent",
             head,
             ladder,
-            ["Each row has the parts of all rows above it; the last is what is shipped."],
+            ["Each row has the parts of all rows above it. The last needs an embedder."],
         ),
     ]
 
 
-def _at_budgets(conversations: Sequence[Conversation]) -> list[list[float]]:
-    entry = ours("hybrid", BEST)
-    return [Measured(entry, conversations, budget).shares for budget in BUDGETS]
+def _at_budgets(conversations: Sequence[Conversation], recall: Recall = BEST) -> list[list[float]]:
+    entry = ours("hybrid", recall)
+    return [Measured(entry, conversations, budget).shares for budget in PARTS_AT]
 
 
 def _changes(found: Sequence[Sequence[float]], base: Sequence[Sequence[float]]) -> list[str]:

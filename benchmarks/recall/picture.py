@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from .costs import MAIN, Cost
 
-WIDTH, HEIGHT = 860, 540
+WIDTH, HEIGHT = 860, 600
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 400, 46, 58
 _RADIUS = 7.5
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1.0)

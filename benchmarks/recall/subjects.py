@@ -6,16 +6,18 @@ the last one the context of each question.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import log
+from operator import mul
 from typing import NamedTuple, Protocol
 
 from finite_memory_core import Memory, Message
 from finite_memory_core.recall import Recall
 from finite_memory_core.recall.analysis import terms
 
+from ..embedders import MINILM
 from ..peers import Peer
 from ..peers.remote import Remote, worker
 from ..policies.locomo import Conversation, Question
@@ -78,7 +80,8 @@ def ours(policy: str, recall: Recall | None = None, low_water: float = 0.75) -> 
     name = policy if low_water == 0.75 else f"{policy}, low water {low_water:g}"
     if recall is None:
         return Entry(name, make)
-    return Entry(f"{name}, recall {recall.share:g}, gate {recall.gate:g}", make)
+    name = f"{name}, recall {recall.share:g}, gate {recall.gate:g}"
+    return Entry(name if recall.embedder is None else f"{name}, MiniLM", make)
 
 
 class _Transcript:
@@ -155,6 +158,32 @@ class PlainBM25(_Transcript):
         return sorted(range(total), key=lambda i: (-scores[i], -i))
 
 
+class PlainMiniLM(_Transcript):
+    """The turns most like the question by MiniLM, each embedded with its speaker's name."""
+
+    def asked(self, question: Question) -> Texts:
+        """See `Subject`."""
+        return self._fitting(iter(self._by_likeness(question.text)))
+
+    def _by_likeness(self, text: str) -> list[int]:
+        said = [f"{m.name}: {m.text}" for m in self._conversation.messages]
+        (asked,) = MINILM.embed([text])
+        likeness = [sum(map(mul, asked, vector)) for vector in MINILM.embed(said)]
+        return sorted(range(len(said)), key=lambda i: (-likeness[i], -i))
+
+
+class RankFusion(PlainBM25, PlainMiniLM):
+    """BM25 and MiniLM by reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009), k = 60."""
+
+    def asked(self, question: Question) -> Texts:
+        """See `Subject`."""
+        fused: dict[int, float] = defaultdict(float)
+        for ranked in (self._ranked(terms(question.text)), self._by_likeness(question.text)):
+            for rank, i in enumerate(ranked, 1):
+                fused[i] += 1 / (60 + rank)
+        return self._fitting(iter(sorted(fused, key=lambda i: (-fused[i], -i))))
+
+
 @dataclass(frozen=True)
 class Other:
     """A library of others, through its adapter; ask within its `running` block."""
@@ -201,6 +230,6 @@ def _talk(
         subject.append(message)
         if lead is not None and message.role == "user":
             turns.append(list(subject.shown()))
-    if isinstance(subject, Ours | Oracle | PlainBM25):
+    if isinstance(subject, Ours | Oracle | PlainBM25 | PlainMiniLM):
         return turns, [subject.asked(question) for question in conversation.questions]
     return turns, [subject.shown()] * len(conversation.questions)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+
+from .postgres_cluster import Cluster, NoServer, running
 
 pytest.register_assert_rewrite("finite_memory_core.testing")
 
@@ -16,3 +20,14 @@ def pytest_configure() -> None:
     inherit it. The tests of interrupts would then wait for one that never comes.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """Lend a PostgreSQL server; one for each process that runs tests."""
+    with ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(running())
+        except NoServer as reason:
+            pytest.skip(str(reason))
+        yield cluster

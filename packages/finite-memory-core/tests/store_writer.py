@@ -11,7 +11,7 @@ from pathlib import Path
 
 from finite_memory_core.errors import ConflictError, StoreError
 from finite_memory_core.messages import Message, ToolCall
-from finite_memory_core.stores import Counted, Event, SQLiteStore, Store, Version
+from finite_memory_core.stores import Counted, Event, PostgresStore, SQLiteStore, Store, Version
 
 TURN = 4  # messages
 
@@ -44,12 +44,21 @@ def turns_in(store: Store) -> list[str]:
     return names
 
 
-def write_until_killed(path: str) -> None:
+def opened(place: str) -> Store:
+    """Open the store at a path, or at the URL of a database, with its schema behind a ``#``."""
+    if not place.startswith("postgresql://"):
+        return SQLiteStore(place, timeout=60)
+    dsn, _, schema = place.rpartition("#")
+    return PostgresStore(dsn, schema=schema, timeout=60)
+
+
+def write_until_killed(place: str) -> None:
     """Append turns for ever; write each one's name to standard output when it is acknowledged."""
     _say("ready")
-    with SQLiteStore(path) as store:
-        with store._file.borrowed() as db:
-            db.execute("PRAGMA wal_autocheckpoint = 30")  # so that some kills hit a checkpoint
+    with opened(place) as store:
+        if isinstance(store, SQLiteStore):
+            with store._file.borrowed() as db:
+                db.execute("PRAGMA wal_autocheckpoint = 30")  # so that some kills hit a checkpoint
         number = len(turns_in(store))
         while True:
             store.append("s", Version(TURN * number, number), *turn("k", number))
@@ -57,9 +66,9 @@ def write_until_killed(path: str) -> None:
             number += 1
 
 
-def write_in_a_race(path: str, writer: str, count: str) -> None:
+def write_in_a_race(place: str, writer: str, count: str) -> None:
     """Append `count` turns, against another process that does the same."""
-    with SQLiteStore(path, timeout=60) as store:
+    with opened(place) as store:
         version, conflicts, number = version_of(store), 0, 0
         _say("ready")
         sys.stdin.readline()

@@ -273,6 +273,14 @@ def test_forget_asks(here: Path) -> None:
     assert "nothing was deleted" in run("chat", said="/forget", cwd=here).stdout
 
 
+def test_forget_takes_numbers(here: Path) -> None:
+    """Single messages are deleted after a yes; the others keep their numbers."""
+    printed = command(here, "/forget 0 #1", "yes", "/context")
+    assert "Delete 2 messages for good? Type yes:\ndeleted 2 messages\n" in printed
+    assert "#2 " in printed
+    assert "#0 " not in printed.partition("deleted")[2]
+
+
 def test_save_and_load(here: Path) -> None:
     """A saved session is taken up with --load; no other file is overwritten."""
     assert "saved to kept.json\n" == command(here, "/save kept.json")
@@ -305,6 +313,7 @@ def test_help_quit_and_slashes(here: Path) -> None:
         ("/pin", "/pin takes message numbers"),
         ("/pin one", "/pin takes message numbers"),
         ("/pin 99", "there is no message 99"),
+        ("/forget one", "/forget takes message numbers"),
         ("/unpin 99", "there is no message 99"),
     ],
 )

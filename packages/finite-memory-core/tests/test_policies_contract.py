@@ -93,6 +93,11 @@ class TestHybrid(PolicyContract):
         return Hybrid()
 
 
+class TestHybridScorer(TestScorer):
+    def make(self) -> Policy:
+        return Hybrid(scorer=attention)
+
+
 class TestHybridDense(TestSemanticDense):
     def make(self) -> Policy:
         return Hybrid(NGrams(), recent=0.0)

@@ -14,23 +14,24 @@ import finite_memory_core
 
 PUBLIC = frozenset(
     """
-    Accountant Appended Backend BackendError Block BudgetError BusyError CacheCollapsed
-    CallableBackend CannotDecide Chat Clipped ConfigError ConflictError Context ContextBuilt
-    ContextOverflowError CorruptError CounterError Deadline Decision Delta Embedder
-    EmbedderError EstimatingCounter Evicted Eviction ExtractiveSummarizer FellBack
-    FiniteMemoryError Hit Hybrid Importance InMemoryStore Interrupted MUST_LEAVE Memory
-    MemoryEvent MemoryStats Message MessageError MissingExtraError Observer Overflowed Policy
-    PolicyError Prices ReaderBackend Recall Recalled Reply Role RollingSummary SQLiteStore
-    Semantic SlidingWindow Spent Store StoreError Summarized Summarizer TiktokenCounter
-    TokenCounter TokenizersCounter ToolCall ToolCallError Transcript Turn TurnEnded TurnFailed
-    Unanswered Usage VersionError View available_backends load_backend
+    Accountant Appended Backend BackendError BackendSummarizer Block BudgetError BusyError
+    CacheCollapsed CallableBackend CannotDecide Chat Clipped ConfigError ConflictError Context
+    ContextBuilt ContextOverflowError CorruptError CounterError Deadline Decision Delta Embedder
+    EmbedderError EstimatingCounter Evicted Eviction ExtractiveSummarizer FactsDropped FellBack
+    FiniteMemoryError Forgotten Hit Hybrid Importance InMemoryStore Interrupted MUST_LEAVE
+    Memory MemoryEvent MemoryStats Message MessageError MissingExtraError Observer Overflowed
+    Policy PolicyError PostgresStore Prices ReaderBackend Recall Recalled Reply Role
+    RollingSummary SQLiteStore SearchTool Semantic SlidingWindow Spent Store StoreError
+    Summarized Summarizer TiktokenCounter TokenCounter TokenizersCounter ToolCall
+    ToolCallError Transcript Turn TurnEnded TurnFailed Unanswered Usage VersionError View
+    available_backends load_backend
     """.split()  # noqa: SIM905  # a hundred quotes are no easier to read
 )
 
 HEAVY = frozenset(
     """
     argparse asyncio concurrent.futures ctypes difflib email html http importlib.metadata
-    logging multiprocessing pathlib pickle shutil socket sqlite3 ssl subprocess tempfile
+    logging multiprocessing pathlib pickle psycopg shutil socket sqlite3 ssl subprocess tempfile
     tiktoken tokenizers unittest urllib.request uuid xml zipfile
     """.split()  # noqa: SIM905  # a hundred quotes are no easier to read
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import crc32
 from datetime import UTC, datetime
 
 import pytest
@@ -11,11 +12,15 @@ from finite_memory_core import Message
 from finite_memory_core.recall.analysis import (
     ASKS,
     TELLS_TIME,
+    VERSION,
     document,
     query,
     said_in,
     terms,
 )
+
+from .recalling import chat
+from .strategies import PHRASES, prose
 
 
 def flags(text: str) -> int:
@@ -188,3 +193,11 @@ def test_any_text_can_be_analysed(text: str, speakers: list[str]) -> None:
     """And twice alike."""
     assert query(text, speakers) == query(text, speakers)
     assert terms(text) == terms(text)
+
+
+def test_a_change_of_the_analysis_raises_its_version() -> None:
+    """Indexes in files hold what it gave; with another number they are built again."""
+    said = [*chat(30), *(Message.user(prose(i, 200)) for i in range(len(PHRASES)))]
+    told = [(sorted(d.terms), *d[2:]) for d in (document(i, m, 0) for i, m in enumerate(said))]
+    digest = crc32(repr(told).encode())
+    assert (1, 1_494_866_185) == (VERSION, digest), "raise VERSION, and tell it here"

@@ -53,6 +53,18 @@ def place_of_recalled(context: Context) -> int | None:
     return places[0] if places else None
 
 
+def test_of_facts_that_changed_the_newer_stands_later_under_its_day() -> None:
+    """Two recalled messages that disagree are told oldest first, each with its date."""
+    memory = Memory(600, recall=Recall(gate=0.0), counter=quarter_bytes)
+    for month, city in ((1, "Turin"), (5, "Lyon")):
+        at = datetime(2024, month, 3)
+        memory.append(Message.user(f"I moved to {city}.", timestamp=at))
+        memory.append(*[replace(m, timestamp=at) for m in chat(30)])
+    text = recalled_text(memory, "Where did I move?")
+    places = [text.index(part) for part in ("(2024-01-03)", "Turin", "(2024-05-03)", "Lyon")]
+    assert sorted(places) == places
+
+
 # -- what always holds ----------------------------------------------------------------------------
 
 
@@ -228,7 +240,7 @@ def test_the_gate_keeps_small_talk_free() -> None:
 def test_where_the_gate_hardly_opens_less_is_recalled() -> None:
     """At the gate a bit more than half of the room is filled, all of it from 1.75 times it on."""
     question = "Was the greyhound in Lisbon, or in Turin with Rossi?"
-    match = talked(turns=300)._searched().search(question, 600, lambda _: True).match
+    match = talked(turns=300)._recaller._searched().search(question, 600, lambda _: True).match
     tokens = []
     for gate in (match * 1.01, match, match / 1.4, match / 1.75, match / 4, 0.0):
         memory = talked(turns=300, budget=2_000, recall=Recall(0.5, gate))

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 
 from finite_memory_core import (
     BudgetError,
+    ConfigError,
     Memory,
     Message,
     MessageError,
@@ -26,6 +27,7 @@ from finite_memory_core import (
     ToolCallError,
 )
 from finite_memory_core.policies import POLICIES
+from finite_memory_core.tombstone import is_tombstone
 
 from .checks import is_instruction, mark_of, stands_for, state, stored, wire
 from .strategies import CORE, SIZES, TOOL, Setup, prose, setups
@@ -129,7 +131,7 @@ class MemoryMachine(RuleBasedStateMachine):
         before = state_of(self.memory)
         try:
             self.memory.pin(index)
-        except (BudgetError, MessageError):
+        except (BudgetError, MessageError, ConfigError):
             assert before == state_of(self.memory)
         else:
             block = next(b for b in self.memory.blocks if b.index <= index < b.end)
@@ -144,6 +146,19 @@ class MemoryMachine(RuleBasedStateMachine):
             self.memory.unpin(index - len(self.said))
             if not is_instruction(self.said[index]):
                 self.pinned.difference_update(range(block.index, block.end))
+
+    @precondition(lambda self: self.said)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.said) - 1))
+        gone = self.memory.forget(index)
+        assert (index in gone) != is_tombstone(self.said[index])
+        for i in gone:
+            assert is_tombstone(self.memory.transcript[i])
+            if {call.id for call in self.said[i].tool_calls} & {*self.open}:
+                self.open = []
+            self.said[i] = self.memory.transcript[i]
+        self.pinned.difference_update(gone)
 
     @rule(some=st.booleans())
     def set_tools(self, some: bool) -> None:

@@ -447,7 +447,7 @@ def test_sqlite_is_imported_when_it_is_asked_for() -> None:
         "import sys, finite_memory_core.stores as stores\n"
         "print('finite_memory_core.stores.sqlite' in sys.modules)\n"
         "print(stores.SQLiteStore.__module__, 'SQLiteStore' in dir(stores))\n"
-        "print(hasattr(stores, 'PostgreSQLStore'))\n"
+        "print(hasattr(stores, 'NoSuchStore'))\n"
     )
     output = subprocess.check_output([sys.executable, "-c", script], text=True)
     assert output.split("\n")[:3] == ["False", "finite_memory_core.stores.sqlite True", "False"]

@@ -51,15 +51,17 @@ def test_what_left_is_folded_in_once_each() -> None:
 
     def note(previous: str, blocks: Sequence[Block], max_tokens: int) -> str:
         seen.extend(block.index for block in blocks)
-        return f"{len(seen)} blocks."
+        return f"Up to number {seen[-1] - 1}."
 
     memory = summarized(note)
     assert list(range(1, len(seen) + 1)) == seen
-    assert f"{len(seen)} blocks." == memory.summary
+    assert f"Up to number {seen[-1] - 1}." == memory.summary
     context = memory.context()
     assert ["system", "user", "user"] == [m.role for m in context.messages[:3]]
     assert {"finite_memory": "summary"} == context[1].metadata
-    assert f"[Summary of the earlier conversation]\n{memory.summary}" == context[1].text
+    facts = "\n".join(["", "", "[Said word for word:]", *memory.ledger] if memory.ledger else [])
+    shown = f"[Summary of the earlier conversation]\n{memory.summary}{facts}"
+    assert shown == context[1].text
     assert memory.stats.summaries == memory.stats.evictions
     assert memory.stats.blocks_evicted == len(seen)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .accounting import Accountant as Accountant
+    from .backend_summary import BackendSummarizer as BackendSummarizer
     from .backends import (
         CallableBackend as CallableBackend,
         ReaderBackend as ReaderBackend,
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
         Clipped as Clipped,
         ContextBuilt as ContextBuilt,
         Evicted as Evicted,
+        FactsDropped as FactsDropped,
         FellBack as FellBack,
+        Forgotten as Forgotten,
         MemoryEvent as MemoryEvent,
         Observer as Observer,
         Overflowed as Overflowed,
@@ -67,7 +70,7 @@ if TYPE_CHECKING:
         Unanswered as Unanswered,
     )
     from .eviction import Decision as Decision, Eviction as Eviction
-    from .memory import Memory as Memory, Turn as Turn
+    from .memory import Memory as Memory
     from .messages import Message as Message, Role as Role, ToolCall as ToolCall
     from .policies import (
         Hybrid as Hybrid,
@@ -84,16 +87,23 @@ if TYPE_CHECKING:
         View as View,
     )
     from .recall import Hit as Hit, Recall as Recall
+    from .recall.tool import SearchTool as SearchTool
     from .spending import Spent as Spent
     from .stats import MemoryStats as MemoryStats
-    from .stores import InMemoryStore as InMemoryStore, SQLiteStore as SQLiteStore
+    from .stores import (
+        InMemoryStore as InMemoryStore,
+        PostgresStore as PostgresStore,
+        SQLiteStore as SQLiteStore,
+    )
     from .stores.base import Store as Store
     from .summarizing import ExtractiveSummarizer as ExtractiveSummarizer
     from .summary import Summarizer as Summarizer
     from .transcript import Transcript as Transcript
+    from .turn import Turn as Turn
 
 _HOME = {
     "Accountant": "accounting",
+    "BackendSummarizer": "backend_summary",
     "CallableBackend": "backends",
     "ReaderBackend": "backends",
     "available_backends": "backends",
@@ -133,7 +143,9 @@ _HOME = {
     "Clipped": "events",
     "ContextBuilt": "events",
     "Evicted": "events",
+    "FactsDropped": "events",
     "FellBack": "events",
+    "Forgotten": "events",
     "MemoryEvent": "events",
     "Observer": "events",
     "Overflowed": "events",
@@ -145,7 +157,7 @@ _HOME = {
     "Decision": "eviction",
     "Eviction": "eviction",
     "Memory": "memory",
-    "Turn": "memory",
+    "Turn": "turn",
     "Message": "messages",
     "Role": "messages",
     "ToolCall": "messages",
@@ -164,7 +176,9 @@ _HOME = {
     "Spent": "spending",
     "MemoryStats": "stats",
     "InMemoryStore": "stores",
+    "PostgresStore": "stores",
     "SQLiteStore": "stores",
+    "SearchTool": "recall.tool",
     "Store": "stores.base",
     "ExtractiveSummarizer": "summarizing",
     "Summarizer": "summary",
@@ -177,6 +191,7 @@ __all__ = [
     "Appended",
     "Backend",
     "BackendError",
+    "BackendSummarizer",
     "Block",
     "BudgetError",
     "BusyError",
@@ -201,8 +216,10 @@ __all__ = [
     "Evicted",
     "Eviction",
     "ExtractiveSummarizer",
+    "FactsDropped",
     "FellBack",
     "FiniteMemoryError",
+    "Forgotten",
     "Hit",
     "Hybrid",
     "Importance",
@@ -218,6 +235,7 @@ __all__ = [
     "Overflowed",
     "Policy",
     "PolicyError",
+    "PostgresStore",
     "Prices",
     "ReaderBackend",
     "Recall",
@@ -226,6 +244,7 @@ __all__ = [
     "Role",
     "RollingSummary",
     "SQLiteStore",
+    "SearchTool",
     "Semantic",
     "SlidingWindow",
     "Spent",

@@ -148,7 +148,9 @@ class Chat:
             with closed_after(self._pieces(turn)) as pieces:
                 for piece in pieces:
                     turn.feed(piece)
-            return turn.end()
+            reply = turn.end()
+        self.memory.summarize_later()
+        return reply
 
     def stream(self, *said: str | Message) -> Iterator[Delta]:
         """Yield the reply piece by piece; the turn is recorded before the last piece is yielded.
@@ -162,7 +164,9 @@ class Chat:
                     turn.feed(piece)
                     if piece.finish is None:
                         yield piece
-            yield turn.last()
+            last = turn.last()
+            self.memory.summarize_later()
+            yield last
 
     async def asend(self, *said: str | Message) -> Reply:
         """Do as `send` does, without blocking the event loop while the backend works."""
@@ -170,7 +174,9 @@ class Chat:
             async with aclosed_after(self._apieces(turn)) as pieces:
                 async for piece in pieces:
                     turn.feed(piece)
-            return turn.end()
+            reply = turn.end()
+        self.memory.summarize_later(on_loop=True)
+        return reply
 
     async def astream(self, *said: str | Message) -> AsyncIterator[Delta]:
         """Do as `stream` does, without blocking the event loop while the backend works.
@@ -185,7 +191,9 @@ class Chat:
                     turn.feed(piece)
                     if piece.finish is None:
                         yield piece
-            yield turn.last()
+            last = turn.last()
+            self.memory.summarize_later(on_loop=True)
+            yield last
 
     def _pieces(self, turn: _Turn) -> Iterator[Delta]:
         """Yield the pieces of the reply; where the context was too long, of one to a shorter."""

@@ -8,7 +8,7 @@ that caused it, and so costs what the window costs, never what the transcript co
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .blocks import Block
@@ -19,13 +19,14 @@ from .messages import Message, freeze, thaw
 from .spending import Spent
 from .stats import Totals
 from .stores.base import Counted
+from .summary import Running
 from .window import OpenRound
 
 if TYPE_CHECKING:
     from .fold import Fold
 
-Reader = Callable[[int, int], Iterator[Counted]]
-"""Reads the messages of a transcript with index in [start, stop)."""
+Pick = Callable[[Sequence[int]], Mapping[int, Counted]]
+"""Reads messages of a transcript by their index, all at once."""
 
 
 def dump(fold: Fold) -> str:
@@ -36,7 +37,7 @@ def dump(fold: Fold) -> str:
             "blocks": [[b.index, len(b.messages), int(b.pinned)] for b in window.blocks],
             "summary_stands": window.summary is not None,
             "open": None if window.open is None else [window.open.start, len(window.open.messages)],
-            "summary": fold.summary,
+            "summary": fold.running.to_json(),
             "clips": [[i, c.message.to_dict(), c.tokens] for i, c in fold.clips.items()],
             "tokens_seen": fold.tokens_seen,
             "totals": fold.totals.to_dict(),
@@ -51,7 +52,7 @@ def dump(fold: Fold) -> str:
     )
 
 
-def load(fold: Fold, count: int, body: str, read: Reader) -> None:
+def load(fold: Fold, count: int, body: str, pick: Pick) -> None:
     """Make the fresh `fold` what it was when `dump` wrote `body` after `count` messages.
 
     Raises:
@@ -60,7 +61,7 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
     try:
         state: dict[str, Any] = json.loads(body)
         fold.count = count
-        fold.summary = state["summary"]
+        fold.running = Running.from_json(state["summary"])
         fold.clips = {
             i: Counted(Message.from_dict(message), tokens) for i, message, tokens in state["clips"]
         }
@@ -71,8 +72,12 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
         fold.chosen = None if state["low_water"] is None else LowWater(*state["low_water"])
         if fold.calibration is not None and state["calibration"] is not None:
             fold.calibration = Calibration.from_dict(state["calibration"])
+        placed = [(index, length) for index, length, _ in state["blocks"]]
+        if state["open"] is not None:
+            placed.append(tuple(state["open"]))
+        stored = pick([i for index, length in placed for i in range(index, index + length)])
         blocks = [
-            _block(fold, index, length, bool(pinned), read)
+            _block(fold, index, length, bool(pinned), stored)
             for index, length, pinned in state["blocks"]
         ]
         tools = freeze(state["tools"], "stored tools")
@@ -80,8 +85,8 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
         opened = None
         if state["open"] is not None:
             index, length = state["open"]
-            opened = _open(_block(fold, index, length, False, read))
-    except (KeyError, TypeError, ValueError, StopIteration) as error:
+            opened = _open(_block(fold, index, length, False, stored))
+    except (KeyError, TypeError, ValueError) as error:
         raise CorruptError(
             f"the checkpoint after message {count} of session {fold.session_id!r} cannot be read "
             f"({type(error).__name__}: {error}); the transcript itself may still be whole"
@@ -89,11 +94,13 @@ def load(fold: Fold, count: int, body: str, read: Reader) -> None:
     fold.restore(tools, blocks, opened, summary_stands=summary_stands)
 
 
-def _block(fold: Fold, index: int, length: int, pinned: bool, read: Reader) -> Block:
-    stored = list(read(index, index + length))
-    if len(stored) != length:
+def _block(
+    fold: Fold, index: int, length: int, pinned: bool, stored: Mapping[int, Counted]
+) -> Block:
+    places = range(index, index + length)
+    if any(i not in stored for i in places):
         raise ValueError(f"messages {index} to {index + length} are not all there")
-    shown = [fold.clips.get(index + i, counted) for i, counted in enumerate(stored)]
+    shown = [fold.clips.get(i, stored[i]) for i in places]
     return Block(index, tuple(c.message for c in shown), sum(c.tokens for c in shown), pinned)
 
 

@@ -42,11 +42,26 @@ class Evicted(MemoryEvent):
 
 @dataclass(frozen=True, slots=True)
 class Summarized(MemoryEvent):
-    """Blocks that left were folded into the summary, which now reads `summary`."""
+    """Blocks that left were folded into the summary, which now reads `summary`.
+
+    Attributes:
+        summary: its text.
+        blocks: how many blocks were folded in.
+        tokens: what they cost.
+        ledger: the facts that the text does not hold, word for word, which stand beside it.
+    """
 
     summary: str
     blocks: int
     tokens: int
+    ledger: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FactsDropped(MemoryEvent):
+    """Neither the summary nor its ledger had room for `facts`; they are in the archive only."""
+
+    facts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,13 @@ class Recalled(MemoryEvent):
 
     hits: tuple[Hit, ...]
     tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten(MemoryEvent):
+    """Messages were truly removed; `indices` are their places in the transcript."""
+
+    indices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,29 @@ resume without reading the whole transcript, it writes down as events.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import checkpoint, window as window_module
 from .accounting import CONTEXT_OVERHEAD, Accountant
+from .background import Request
 from .blocks import Block
 from .clip import clip
 from .counting import Calibration
 from .errors import BudgetError, CounterError, MessageError, ToolCallError
-from .events import Clipped, Evicted, FellBack, MemoryEvent, Overflowed, Summarized, Unanswered
+from .events import (
+    Clipped,
+    Evicted,
+    FactsDropped,
+    FellBack,
+    Forgotten,
+    MemoryEvent,
+    Overflowed,
+    Summarized,
+    Unanswered,
+)
 from .eviction import Decision, Eviction, plan
 from .low_water import LowWater
 from .messages import Message, Role, freeze, thaw
@@ -27,8 +38,25 @@ from .policies.base import Policy
 from .spending import Spent
 from .stats import Totals
 from .stores.base import Counted, Event
-from .summary import Summarizer, fold_summary, summary_message
+from .summary import (
+    Offer,
+    Running,
+    Summarizer,
+    Vetted,
+    Waiting,
+    ask,
+    carry,
+    failure,
+    summary_message,
+    text_tokens,
+    too_small,
+    vet,
+)
+from .tombstone import is_tombstone
 from .window import BRIDGE, OpenRound, Window
+
+if TYPE_CHECKING:
+    from .background import Job
 
 KEPT_MOST = 0.95
 """Of what a model is said to take no more than this is used once it has refused a context."""
@@ -74,7 +102,7 @@ class Mark(NamedTuple):
     tools: tuple[Mapping[str, Any], ...]
     tools_tokens: int
     last: Eviction | None
-    summary: str
+    running: Running
     spent: Spent
     ceiling: int | None
     chosen: LowWater | None
@@ -90,6 +118,7 @@ class Fold:
         window: what stands in the context.
         limit: the tokens that the window may hold before something leaves.
         most: the tokens that it may hold where it must; above `limit` where text is recalled.
+        factor: by what counts are multiplied, as learnt from reported usage.
         usable: the tokens that a context may count, before correction.
         ceiling: the most that the model was found to take, as counted; None if it never refused.
         chosen: the low water that was chosen by prices; None for the one in `limits`.
@@ -97,7 +126,7 @@ class Fold:
         count: how many messages the transcript has.
         tokens_seen: what they cost, all together.
         totals: see `Totals`.
-        summary: the running summary's text, "" before there is one.
+        running: the running summary, and its ledger.
         last: the last eviction, None before there was one.
         staged: messages since the last commit.
         events: what a resume must know, since the last commit.
@@ -127,7 +156,7 @@ class Fold:
         self.totals = Totals()
         self.tools: tuple[Mapping[str, Any], ...] = ()
         self.tools_tokens = 0
-        self.summary = ""
+        self.running = Running()
         self.spent = Spent()
         self.ceiling: int | None = None
         self.chosen: LowWater | None = None
@@ -142,12 +171,8 @@ class Fold:
 
     # -- limits and sums ------------------------------------------------------------------------
 
-    @property
-    def factor(self) -> float:
-        """By what counts are multiplied, as learnt from reported usage."""
-        return 1.0 if self.calibration is None else self.calibration.factor
-
     def _set_limit(self) -> None:
+        self.factor = 1.0 if self.calibration is None else self.calibration.factor
         room = self.limits.budget - self.limits.reserve
         usable = int(room / self.factor)
         while self.corrected(usable) > room:  # the division was rounded up
@@ -178,7 +203,7 @@ class Fold:
 
     def corrected(self, raw: int) -> int:
         """Return `raw` tokens corrected by what the provider reported, rounded up."""
-        return raw if self.calibration is None else ceil(raw * self.calibration.factor)
+        return raw if self.factor == 1.0 else ceil(raw * self.factor)
 
     def _target(self) -> int:
         """Return where an eviction stops: low water, with some room left behind instructions.
@@ -205,7 +230,7 @@ class Fold:
             self.tools,
             self.tools_tokens,
             self.last,
-            self.summary,
+            self.running,
             self.spent,
             self.ceiling,
             self.chosen,
@@ -219,7 +244,7 @@ class Fold:
         self.window = mark.window
         self.window.cut(mark.window_mark)
         self.count, self.tokens_seen = mark.messages, mark.tokens_seen
-        self.totals, self.last, self.summary = mark.totals, mark.last, mark.summary
+        self.totals, self.last, self.running = mark.totals, mark.last, mark.running
         self.calibration, self.clips = mark.calibration, mark.clips
         self.spent, self.ceiling, self.chosen = mark.spent, mark.ceiling, mark.chosen
         del self.staged[mark.staged :]
@@ -250,7 +275,7 @@ class Fold:
                 "use Message.from_dict for the OpenAI chat shape"
             )
         if tokens is None:
-            tokens = self.accountant.message(message)
+            tokens = 0 if is_tombstone(message) else self.accountant.message(message)
         try:
             self._place(message, tokens)
         except BudgetError as error:
@@ -262,7 +287,10 @@ class Fold:
         self._write_checkpoint_if_due()
 
     def _place(self, message: Message, tokens: int) -> None:
-        if message.role is Role.TOOL:
+        if is_tombstone(message):
+            if self.window.open is not None:
+                self._abandon(self.window.open)
+        elif message.role is Role.TOOL:
             self._answer(message, tokens)
         elif message.tool_calls:
             self._call(message, tokens)
@@ -271,8 +299,12 @@ class Fold:
 
     def _write_checkpoint_if_due(self) -> None:
         if self._checkpoint_due:
-            self._checkpoint_due = False
-            self.note("checkpoint", checkpoint.dump(self))
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write down all that a resume needs."""
+        self._checkpoint_due = False
+        self.note("checkpoint", checkpoint.dump(self))
 
     def _say(self, message: Message, tokens: int) -> None:
         window, role = self.window, message.role
@@ -403,6 +435,12 @@ class Fold:
             ),
             [block],
         )
+        # It is folded in later or never: a summary that grew now might not fit beside the question.
+        if self.in_background:
+            waiting = self._bounded((*self.running.waiting, _waiting(block)))
+            self.running = replace(self.running, waiting=waiting)
+        elif self.summarizer is not None:
+            self.totals = self.totals.plus(unsummarized=1)
 
     def _evict(self, newest: Block, question: Block | None) -> None:
         """Make room for `newest` (pushed by the caller afterwards)."""
@@ -433,7 +471,7 @@ class Fold:
             self._forget_clips(range(block.index, block.end))
         self._checkpoint_due = True
 
-    def _forget_clips(self, gone: range) -> None:
+    def _forget_clips(self, gone: Collection[int]) -> None:
         if any(index in gone for index in self.clips):
             self.clips = {i: shown for i, shown in self.clips.items() if i not in gone}
 
@@ -449,24 +487,127 @@ class Fold:
             return int(self.limits.summary_share * self.limit)
         return self.window.summary.tokens if self.window.summary is not None else 0
 
+    @property
+    def in_background(self) -> bool:
+        """Whether the summarizer is only asked when nobody waits."""
+        return bool(getattr(self.summarizer, "background", False))
+
     def _summarize(self, left: Sequence[Block]) -> None:
+        """Fold `left` into the summary, now or later, and what must not be lost into its ledger."""
         if self.summarizer is None or not left:
             return
+        running = self.running
+        if self.in_background:
+            offer = running.offer
+            text, folded = (running.text, ()) if offer is None else self._folded(offer)
+            waiting = (*running.waiting[len(folded) :], *map(_waiting, left))
+        else:
+            vetted = ask(self.summarizer, running, left, self._summary_room(), self.accountant)
+            if vetted.problem is not None:
+                self.fall_back("summarizer", vetted.problem)
+            if vetted.text is None:
+                text, folded, lost = running.text, (), len(left)
+            else:
+                text, folded, lost = vetted.text, tuple(map(_waiting, left)), 0
+            self.totals = self.totals.plus(unsummarized=lost + len(running.waiting))
+            waiting = ()
+        self._stand(text, folded, left)
+        self.running = replace(self.running, waiting=self._bounded(waiting), offer=None)
+
+    def _folded(self, offer: Offer) -> tuple[str, tuple[Waiting, ...]]:
+        return offer.text, self.running.waiting[: offer.blocks]
+
+    def _bounded(self, waiting: tuple[Waiting, ...]) -> tuple[Waiting, ...]:
+        """Return the newest of `waiting` that a context holds: no request may grow for ever.
+
+        The others stay in the archive, in no summary.
+        """
+        room, start = self.limit, len(waiting)
+        while start and waiting[start - 1].tokens <= room:
+            start -= 1
+            room -= waiting[start].tokens
+        self.totals = self.totals.plus(unsummarized=start)
+        return waiting[start:]
+
+    def _stand(self, text: str, folded: Sequence[Waiting], left: Sequence[Block]) -> None:
+        """Let `text`, which has `folded` in it, stand, with a ledger of the facts that it lacks."""
         room = self._summary_room()
-        folded = fold_summary(self.summarizer, self.summary, left, room, self.accountant)
-        if folded.problem is not None:
-            self.fall_back("summarizer", folded.problem)
-        if folded.text != self.summary:
-            self.summary = folded.text
+        carried = carry(self.running, text, left, room, self.accountant)
+        before, self.running = self.running, carried.running
+        if self.running.text != text:
+            self.fall_back("summarizer", f"the summary was cut: its room is {room} tokens now")
+        if carried.dropped:
+            dropped = tuple(fact.text for fact in carried.dropped)
+            self.totals = self.totals.plus(facts_dropped=len(dropped))
+            self.notices.append(FactsDropped(self.session_id, dropped))
+        if self.running.text != before.text:
             self.totals = self.totals.plus(summaries=1)
+            ledger = tuple(fact.text for fact in self.running.ledger)
+            tokens = sum(block.tokens for block in folded)
             self.notices.append(
-                Summarized(self.session_id, folded.text, len(left), sum(b.tokens for b in left))
+                Summarized(self.session_id, self.running.text, len(folded), tokens, ledger)
             )
 
-    def _summary_block(self) -> Block | None:
-        if not self.summary:
+    def request(self, read: Callable[[Waiting], Block]) -> Request | None:
+        """Return what a summary of all that waits is to be made of; None where nothing waits.
+
+        Args:
+            read: returns a block that left.
+        """
+        running, summarizer = self.running, self.summarizer
+        if summarizer is None or not (self.in_background and running.waiting):
             return None
-        message = summary_message(self.summary)
+        room = self._summary_room()
+        most = text_tokens(summarizer, running, (), room, self.accountant)
+        return Request(running, lambda: [*map(read, running.waiting)], most, self.accountant.text)
+
+    def vet(self, job: Job) -> Vetted:
+        """Return what of a job's answer may stand; nothing where it comes too late."""
+        running, max_tokens = job.request.running, job.request.max_tokens
+        if max_tokens <= 0:
+            return too_small(self._summary_room())
+        if job.error is not None:
+            return Vetted(None, failure(job.error))
+        if not self.running.still(running):
+            return Vetted(None, "it came too late; the previous summary stands")
+        return vet(job.answer, running.whole, job.blocks, max_tokens, self.accountant)
+
+    def offer(self, vetted: Vetted, blocks: int) -> None:
+        """Take in what came of a summary of the first `blocks` of those that wait.
+
+        It stands from the next eviction on, when the prefix of the context changes anyway.
+        """
+        self.note("summary", json.dumps([*vetted, blocks], ensure_ascii=False))
+        self._take(vetted, blocks)
+
+    def _take(self, vetted: Vetted, blocks: int) -> None:
+        if vetted.problem is not None:
+            self.fall_back("summarizer", vetted.problem)
+        if vetted.text is not None:
+            self.running = replace(self.running, offer=Offer(vetted.text, blocks))
+
+    def swap(self) -> None:
+        """Let the summary on offer stand now, though that changes the prefix of the context.
+
+        Raises:
+            PolicyError: something has to leave for it, and the policy failed.
+        """
+        if self.running.offer is None:
+            return
+        text, folded = self._folded(self.running.offer)
+        self._stand(text, folded, ())
+        waiting = self.running.waiting[len(folded) :]
+        self.running = replace(self.running, waiting=waiting, offer=None)
+        self.window = self._rebuilt(self.window.blocks, self._open_tokens())
+        self._settle()
+        self._checkpoint_due = True
+        self._write_checkpoint_if_due()
+
+    def _summary_block(self) -> Block | None:
+        shown = self.running.shown
+        if not shown:
+            return None
+        message = summary_message(shown)
         return Block(-1, (message,), self.accountant.message(message), pinned=True)
 
     # -- what is not a message ------------------------------------------------------------------
@@ -621,6 +762,35 @@ class Fold:
         fits = summary is not None and summary.tokens <= left
         return self.window.rebuilt(blocks, summary if fits else None)
 
+    # -- forgetting -----------------------------------------------------------------------------
+
+    def forget(self, gone: Collection[int], archived: Iterable[Sequence[Block]]) -> None:
+        """Let go of all that is known of the messages in `gone`.
+
+        Args:
+            gone: their places; of tool calls and results all or none.
+            archived: what else has left, oldest first, in batches: the summary is made again of
+                it, if there was one. Read only then.
+        """
+        window, before = self.window, self.running
+        self.running, self.last = Running(), None
+        self._forget_clips(gone)
+        if before != self.running:
+            for blocks in archived:
+                self._summarize(blocks)
+            if before.text and not self.running.text:
+                self.fall_back("summary", "it was dropped, for it may have told what is forgotten")
+        stay = [block for block in window.blocks if block.index not in gone]
+        opened = None if window.open is None or window.open.start in gone else window.open
+        self.window = self._rebuilt(stay, self._open_tokens() if opened else 0)
+        self.window.open = opened
+        if self.window.question is not None and self.window.question.index in gone:
+            self.window.question = None
+        self._settle()  # a bridge may be needed now, or a longer summary
+        self.totals = self.totals.plus(erasures=1, forgotten=len(gone))
+        self.notices.append(Forgotten(self.session_id, tuple(sorted(gone))))
+        self.note("forgotten", json.dumps(len(gone)))  # what is derived elsewhere no longer holds
+
     # -- resuming -------------------------------------------------------------------------------
 
     def restore(
@@ -650,6 +820,8 @@ class Fold:
             self.choose_low_water(LowWater(*body))
         elif event.kind == "tools":
             self.set_tools(freeze(body, "stored tools"))
+        elif event.kind == "summary":
+            self._take(Vetted(*body[:2]), body[2])
 
     # -- the dry run ----------------------------------------------------------------------------
 
@@ -691,6 +863,10 @@ class Fold:
 
 def _index(block: Block) -> int:
     return block.index
+
+
+def _waiting(block: Block) -> Waiting:
+    return Waiting(block.index, block.end, block.tokens)
 
 
 def _stray(call_id: str | None, opened: OpenRound | None) -> str:

@@ -7,17 +7,20 @@ This is where the fold, the store and the observers meet. The rules of what stay
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from threading import RLock
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import resuming
 from .accounting import CONTEXT_OVERHEAD, Accountant
 from .backends.base import Prices, Usage
+from .background import Job, start_in_thread, start_on_loop
 from .blocks import Block
+from .checking import callables, check, schemas
 from .context import Context
 from .counting import Calibration, EstimatingCounter, TokenCounter
+from .embedding import as_embedder
 from .errors import (
     BudgetError,
     BusyError,
@@ -26,29 +29,39 @@ from .errors import (
     FiniteMemoryError,
     MessageError,
 )
-from .events import Appended, CacheCollapsed, ContextBuilt, MemoryEvent, Observer, Recalled
+from .events import (
+    Appended,
+    CacheCollapsed,
+    ContextBuilt,
+    MemoryEvent,
+    Observer,
+    Recalled,
+)
 from .eviction import Eviction
 from .fold import Fold, Mark as FoldMark
+from .forgetting import MOST_FOLDED, Erased, Reader, now
 from .low_water import DEFAULT, UNCHOSEN, choose as choose_low_water
-from .messages import Message, Role, freeze
+from .messages import Message, Role
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
-from .recall.archive import Archive
-from .recall.choosing import NOTHING, Recalled as Found, choose, fitted
-from .recall.index import InMemoryIndex
+from .recall.choosing import Recalled as Found
+from .recall.recaller import Recaller
 from .settings import AUTO, Settings, check_limits, name_of
 from .spending import Asked, collapse, is_cold
 from .stats import MemoryStats
 from .stores.base import Store, Version
 from .stores.memory import InMemoryStore
-from .summary import Summarizer
+from .summary import Summarizer, Waiting
+from .tombstone import is_tombstone
 from .transcript import Transcript
+from .turn import Turn
 from .window import Window
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from .embedding import Embedder
+    from .recall.tool import SearchTool
 
 
 class _Sent(NamedTuple):
@@ -60,6 +73,14 @@ class _Sent(NamedTuple):
     place: int
     lead: int
     tools: tuple[Mapping[str, Any], ...]
+
+
+class _Asked(NamedTuple):
+    """A summary that was asked for: who makes it, whether it has yet to begin, and the old text."""
+
+    job: Job | None
+    is_new: bool
+    before: str
 
 
 class Memory:
@@ -79,12 +100,15 @@ class Memory:
             corrects itself from reported usage.
         recall: brings back from the archive what the question asks for; None for no recall.
         summarizer: folds what leaves into a summary; None for the policy's own, if it has one.
-        embedder: used by the policies ``"semantic"`` and ``"hybrid"`` when named; None for their
-            lexical one.
+            One that asks a model, such as `BackendSummarizer`, does so in the background.
+        embedder: an `Embedder`, or a function from texts to a vector each. It serves the policies
+            ``"semantic"`` and ``"hybrid"`` when named, and recall unless that has its own; None
+            for words alone.
         store: where the transcript is kept; None for this process's memory.
         session_id: the session's name in the store; None for a new random one.
         max_policy_ms: how long a policy may think, in milliseconds, before the sliding window
-            decides in its place; None for no limit.
+            decides in its place, and how long an embedder may take at a search before words alone
+            are searched; None for no limit.
         observers: called with each `MemoryEvent`.
         oversize: what happens to a message that cannot fit: ``"raise"`` a `BudgetError`, or
             ``"clip"`` it visibly in the context (the transcript keeps it whole).
@@ -123,6 +147,7 @@ class Memory:
             counter=counter,
             recall=recall,
             summarizer=summarizer,
+            embedder=embedder,
             store=InMemoryStore() if store is None else store,
             session_id=os.urandom(16).hex() if session_id is None else session_id,
             max_policy_ms=max_policy_ms,
@@ -131,8 +156,10 @@ class Memory:
         )
         mark = self._fold.mark()
         if tools:
-            self._fold.set_tools(_schemas(tools))
+            self._fold.set_tools(schemas(tools))
         self._store.create(self._session_id, self.settings.dumps())
+        if self._recaller.scope is not None:
+            self._store.set_scope(self._session_id, self._recaller.scope)
         self._commit(mark)
 
     def _set_up(
@@ -145,6 +172,7 @@ class Memory:
         counter: TokenCounter | None,
         recall: Recall | None,
         summarizer: Summarizer | None,
+        embedder: Embedder | None,
         store: Store,
         session_id: str,
         max_policy_ms: float | None,
@@ -156,26 +184,29 @@ class Memory:
             budget, low_water, reserve, oversize, max_policy_ms, self._policy, recall
         )
         self._low_water, self._oversize = low_water, oversize
+        embedder = as_embedder(embedder)
+        if recall is not None and recall.embedder is None:
+            recall = replace(recall, embedder=embedder)
         self._recall = recall
-        self._archive: Archive | None = None
-        self._recalled_for: tuple[Window, Block | None, str, int, int] | None = None
-        self._last_recalled = NOTHING
         self._recalled = 0
         self._counter = EstimatingCounter() if counter is None else counter
         if summarizer is None:
             summarizer = getattr(self._policy, "summarizer", None)
         else:
-            _check("summarizer", summarizer)
+            check("summarizer", summarizer)
         self._summarizer = summarizer
-        _check("store", store)
+        check("store", store)
         self._store, self._session_id = store, session_id
+        self._recaller = Recaller(store, session_id, recall, max_policy_ms)
         self._lock = RLock()
         self._turn: Turn | None = None
-        self._observers = _callables(observers)
+        self._observers = callables(observers)
         self._observer_errors = 0
         self._sent: _Sent | None = None
         self._contexts = self._context_tokens = self._stable_tokens = 0
         self._policy_ms = self._policy_ms_max = 0.0
+        self._job: Job | None = None
+        self._tried: Waiting | None = None
         self._version = Version(0, 0)
         self._fold = self._new_fold()
 
@@ -230,6 +261,11 @@ class Memory:
         )
 
     @property
+    def accountant(self) -> Accountant:
+        """What counts messages for this memory."""
+        return self._fold.accountant
+
+    @property
     def transcript(self) -> Transcript:
         """All that was said, in order; read from the store when it is asked for."""
         return Transcript(self._store, self._session_id)
@@ -242,7 +278,12 @@ class Memory:
     @property
     def summary(self) -> str:
         """The running summary of what left; "" where there is none."""
-        return self._fold.summary
+        return self._fold.running.text
+
+    @property
+    def ledger(self) -> tuple[str, ...]:
+        """The facts of what left that the summary does not hold, word for word; oldest first."""
+        return tuple(fact.text for fact in self._fold.running.ledger)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -265,6 +306,7 @@ class Memory:
             contexts=self._contexts,
             context_tokens=self._context_tokens,
             stable_tokens=self._stable_tokens,
+            facts_held=len(fold.running.ledger),
             recalled=self._recalled,
             policy_ms=self._policy_ms,
             policy_ms_max=self._policy_ms_max,
@@ -272,8 +314,14 @@ class Memory:
             correction_error=0.0 if fold.calibration is None else fold.calibration.error,
             spent=fold.spent,
             observer_errors=self._observer_errors,
-            **fold.totals.to_dict(),
+            **{**fold.totals.to_dict(), "fallbacks": self._fallbacks()},
         )
+
+    def _fallbacks(self) -> Mapping[str, int]:
+        counted = dict(self._fold.totals.fallbacks)
+        for what, count in self._recaller.fallbacks.items():
+            counted[what] = counted.get(what, 0) + count
+        return counted
 
     def _low_water_why(self) -> str:
         if self._low_water != AUTO:
@@ -296,6 +344,7 @@ class Memory:
         """
         with self._lock:
             self._refuse_during_turn("append")
+            self._collect()
             mark = self._fold.mark()
             self._push(mark, messages)
             self._commit(mark)
@@ -310,6 +359,7 @@ class Memory:
         """
         with self._lock:
             self._refuse_during_turn("turn")
+            self._collect()
             self._turn = Turn(self, self._fold.mark())
             return self._turn
 
@@ -329,12 +379,19 @@ class Memory:
             fold.rewind(mark)
             raise
 
-    def _commit(self, mark: FoldMark) -> None:
-        """Write what is staged; on failure make everything as it was at `mark`."""
+    def _commit(self, mark: FoldMark, erased: Erased | None = None) -> bool:
+        """Write what is staged; on failure make everything as it was at `mark`.
+
+        Returns:
+            Whether the bytes of what was `erased` are gone already.
+        """
+        gone = True
         fold, version = self._fold, self._version
         after = Version(version.messages + len(fold.staged), version.events + len(fold.events))
         try:
-            if after != version:
+            if erased is not None:
+                gone = self._store.erase(self._session_id, version, *erased, fold.events)
+            elif after != version:
                 self._store.append(self._session_id, version, fold.staged, fold.events)
         except FiniteMemoryError:
             fold.rewind(mark)
@@ -350,6 +407,7 @@ class Memory:
                 self._publish(after)
             raise
         self._publish(after)
+        return gone
 
     def _was_written(self, after: Version) -> bool:
         session = self._store.session(self._session_id)
@@ -425,10 +483,12 @@ class Memory:
                     needed=tokens,
                     available=limits.budget - limits.reserve,
                 )
-            recalled = self._recall_for(query)
+            recalled = self._recaller.bring_back(fold, query, self._version.messages)
+            self._tell_of_recall()
             messages, place, lead = self._assembled(recalled)
-            counted += recalled.tokens
-            tokens = fold.corrected(counted)
+            if recalled.tokens:
+                counted += recalled.tokens
+                tokens = fold.corrected(counted)
             same, same_counted = self._unchanged(messages, place, lead)
             stable = min(tokens, fold.corrected(same_counted))
             self._sent = _Sent(window, window.cuts, messages, place, lead, fold.tools)
@@ -451,47 +511,13 @@ class Memory:
                 question=None if question is None else question.messages[0],
                 recalled=recalled.hits,
                 eviction=fold.last,
+                erasures=fold.totals.erasures,
             )
             if self._observers:
                 if recalled.hits:
                     self.tell(Recalled(self._session_id, recalled.hits, recalled.tokens))
                 self.tell(ContextBuilt(self._session_id, context))
             return context
-
-    def _recall_for(self, query: str | None) -> Found:
-        """Return what the archive has for the question; the same for all rounds of a turn."""
-        if self._recall is None:
-            return NOTHING
-        fold, window = self._fold, self._fold.window
-        question = window.question
-        text = query if query is not None else question.messages[0].text if question else ""
-        if not text or not (fold.totals.blocks_evicted or fold.totals.unanswered):
-            return NOTHING  # there is no archive yet
-        stop = min(fold.count if question is None else question.index, self._version.messages)
-        room = fold.recall_room
-        key = (window, question, text, stop, room)
-        if self._recalled_for != key:
-            there = {i for block in window.blocks for i in range(block.index, block.end)}
-            self._last_recalled = choose(
-                self._searched(),
-                self._recall,
-                fold.accountant,
-                text=text,
-                stop=stop,
-                room=room,
-                eligible=lambda place: place not in there,
-            )
-            self._recalled_for = key
-        found, left = self._last_recalled, fold.most - window.tokens
-        return found if found.tokens <= left else fitted(found.hits, fold.accountant, left)
-
-    def _searched(self) -> Archive:
-        if self._archive is None:
-            index = self._store.index(self._session_id)
-            self._archive = Archive(
-                self._store, self._session_id, InMemoryIndex() if index is None else index
-            )
-        return self._archive
 
     def _assembled(self, recalled: Found) -> tuple[tuple[Message, ...], int, int]:
         """Return the context's messages, and how many of them, and tokens, cannot change soon."""
@@ -510,7 +536,8 @@ class Memory:
     def search(self, query: str, limit: int = 10) -> list[Hit]:
         """Return the messages of the archive that answer `query`, best first.
 
-        The archive is what was said and does not stand in the context now.
+        The archive is what was said and does not stand in the context now. With a scope, all that
+        was said in its other sessions is searched too.
 
         Args:
             query: what is looked for, as for `context`.
@@ -523,16 +550,51 @@ class Memory:
         if type(limit) is not int or limit < 1:
             raise ConfigError(f"search takes a limit of 1 or more, got {limit!r}")
         with self._lock:
-            blocks = self._fold.window.blocks
-            there = {i for block in blocks for i in range(block.index, block.end)}
-            archive = self._searched()
-            ranking = archive.search(
-                query, self._version.messages, lambda place: place not in there
-            )
-            return [
-                Hit(place, archive.read(place), score, ranking.parts(place))
-                for place, score in ranking.found[:limit]
-            ]
+            found = self._recaller.search(self._fold, query, limit, self._version.messages)
+            self._tell_of_recall()
+            return found
+
+    def index(self) -> int:
+        """Bring the archive's index up to date, and with an embedder compute the missing vectors.
+
+        A search does both for what was said since the last one. Call this where there is time for
+        more: after an import, or after a reply.
+
+        Returns:
+            How many messages were new to the embedder.
+
+        Raises:
+            EmbedderError: the embedder failed; what was computed before that is kept.
+            StoreError: something could not be read or written.
+        """
+        with self._lock:
+            return self._recaller.index(self._version.messages)
+
+    def _tell_of_recall(self) -> None:
+        """Tell what searches did without."""
+        if self._recaller.notices:
+            notices, self._recaller.notices = self._recaller.notices, []
+            for notice in notices:
+                self.tell(notice)
+
+    def search_tool(
+        self, *, name: str = "search_memory", limit: int = 8, max_tokens: int = 1_000
+    ) -> SearchTool:
+        """Return a tool with which a model can search what left its context.
+
+        Its `schema` goes to `set_tools`; called with a `ToolCall` it returns the `Message.tool`.
+
+        Args:
+            name: what the tool is called.
+            limit: how many messages are quoted where the model does not say.
+            max_tokens: the most that an answer's quotes may cost.
+
+        Raises:
+            ConfigError: a name or a number that cannot work.
+        """
+        from .recall.tool import SearchTool
+
+        return SearchTool(self, name=name, limit=limit, max_tokens=max_tokens)
 
     def _unchanged(self, messages: tuple[Message, ...], place: int, lead: int) -> tuple[int, int]:
         """Return how many leading messages the last context had too, and their tokens."""
@@ -654,7 +716,7 @@ class Memory:
         with self._lock:
             self._refuse_during_turn("set_tools")
             mark = self._fold.mark()
-            self._undoing(mark, lambda: self._fold.set_tools(_schemas(tools)))
+            self._undoing(mark, lambda: self._fold.set_tools(schemas(tools)))
             self._commit(mark)
 
     def pin(self, *targets: int | Message) -> None:
@@ -698,6 +760,88 @@ class Memory:
                 raise
             self._commit(mark)
 
+    # -- forgetting -----------------------------------------------------------------------------
+
+    def forget(self, *targets: int | Message) -> tuple[int, ...]:
+        """Truly remove messages: from transcript, context, archive, index, summary and store.
+
+        A tombstone stands in their place: all other messages keep their indices. A summary is made
+        again without them. The next context begins differently, so no prefix of it is cached.
+
+        Args:
+            targets: transcript indices (negative from the end), or messages (all that equal one
+                are meant). A tool call and its results are forgotten together; instructions and
+                pinned messages too if they are named.
+
+        Returns:
+            The indices of what was removed now; empty where it was all forgotten before.
+
+        Raises:
+            ConfigError: no such message.
+            BusyError: a turn is under way on this memory.
+            StoreError: the store could not write; `ConflictError` if another writer was first.
+                Nothing is forgotten then.
+        """
+        with self._lock:
+            self._refuse_during_turn("forget")
+            reader = Reader(self._store, self._session_id, self._fold.count)
+            equal = [target for target in targets if isinstance(target, Message)]
+            places = {self._index_of(target) for target in targets}
+            gone = reader.whole(places | (reader.places(equal) if equal else set()))
+            if gone:
+                self._forget(gone, reader)
+            return tuple(sorted(gone))
+
+    def _forget(self, gone: set[int], reader: Reader) -> None:
+        fold, mark = self._fold, self._fold.mark()
+        stay = {i for b in fold.window.blocks for i in range(b.index, b.end)}
+        try:
+            fold.forget(gone, reader.blocks(gone | stay))
+            if fold.running.shown and fold.count > MOST_FOLDED:
+                why = f"it was made again from the newest {MOST_FOLDED} messages of the transcript"
+                fold.fall_back("summary", why)
+            self._bring_back_question(mark.window.question, reader, gone)
+            fold.checkpoint()
+        except BaseException:
+            fold.rewind(mark)
+            raise
+        try:
+            if not self._commit(mark, reader.erased(gone, now())):
+                why = "the store tells it no more, but its files still hold it (docs/stores.md)"
+                fold.fall_back("erase", why)
+                self._publish(self._version)
+        finally:
+            if fold.totals.erasures > mark.totals.erasures:  # also where an interrupt came late
+                self._drop_traces()
+
+    def _drop_traces(self) -> None:
+        """Let go of what earlier contexts and searches left in this object."""
+        fold = self._fold
+        self._recaller.drop()
+        self._job = self._tried = None  # a summary under way may tell of it
+        if self._sent is not None:
+            same = _common(fold.window.flat, self._sent.messages)
+            nothing = Window(0)
+            self._sent = self._sent._replace(window=nothing, messages=self._sent.messages[:same])
+
+    def _bring_back_question(
+        self, before: Block | None, reader: Reader, gone: Collection[int]
+    ) -> None:
+        """If the last user's message was forgotten, let the one before stand in its place."""
+        fold = self._fold
+        question = fold.window.question
+        if before is None or question is before:
+            return
+        place = reader.last_user(before.index, gone)
+        if place is None or (question is not None and question.index == place):
+            return
+        block = self._block_of(place)
+        if fold.window.required() + block.tokens <= fold.most:
+            fold.replace(block)
+        else:
+            why = f"message {place}, the last of the user that is left, no longer fits the context"
+            fold.fall_back("question", why)
+
     def _index_of(self, target: int | Message) -> int:
         count = self._fold.count
         if isinstance(target, Message):
@@ -721,6 +865,8 @@ class Memory:
         while next(read(self._session_id, start, start + 1)).message.role is Role.TOOL:
             start -= 1
         first = next(read(self._session_id, start, start + 1))
+        if is_tombstone(first.message):
+            raise ConfigError(f"message {index} was forgotten; there is nothing to pin")
         stop = start + 1 + len(first.message.tool_calls)
         counted = list(read(self._session_id, start, stop))
         if any(c.message.role is not Role.TOOL for c in counted[1:]) or start + len(counted) < stop:
@@ -730,6 +876,113 @@ class Memory:
             )
         messages = tuple(c.message for c in counted)
         return Block(start, messages, sum(c.tokens for c in counted))
+
+    # -- summaries in the background ------------------------------------------------------------
+
+    def summarize(self) -> bool:
+        """Have a summarizer that works in the background fold in what waits for it, now.
+
+        It takes as long as the summarizer does. The new summary stands at once, though that
+        changes the context behind its instructions, and with it what a prompt cache holds.
+
+        Returns:
+            Whether a new summary stands. Why not is in `stats.fallbacks` and in an event.
+
+        Raises:
+            BusyError: a turn is under way, or a summary on an event loop (await `asummarize`).
+            StoreError: it could not be written; the old summary stands.
+            PolicyError: something had to leave for it, and the policy failed.
+        """
+        asked = self._asked()
+        if asked.job is not None and asked.is_new:
+            asked.job.run()
+        elif asked.job is not None:
+            if asked.job.loop is not None and not asked.job.done:
+                raise BusyError(
+                    f"a summary of session {self._session_id!r} is being made on an event loop; "
+                    "await memory.asummarize() there"
+                )
+            asked.job.wait()
+        return self._finish(asked)
+
+    async def asummarize(self) -> bool:
+        """Do as `summarize` does, without blocking the event loop while the summarizer works."""
+        asked = self._asked()
+        if asked.job is not None:
+            await (asked.job.arun() if asked.is_new else asked.job.join())
+        return self._finish(asked)
+
+    def summarize_later(self, *, on_loop: bool = False) -> bool:
+        """Begin to summarize what left, in the background; a chat does so after each reply.
+
+        The new summary stands from the first eviction on that comes after it is there. Nothing
+        is begun where nothing new has left, or while another one is being made.
+
+        Args:
+            on_loop: True for a task of the running event loop, False for a thread.
+
+        Returns:
+            Whether it was begun.
+        """
+        with self._lock:
+            waiting = self._fold.running.waiting
+            busy = self._turn is not None or self._job is not None
+            if busy or not waiting or waiting[-1] == self._tried:
+                return False
+            job = self._new_job()
+            if job is None:
+                return False
+            start_on_loop(job) if on_loop else start_in_thread(job)
+            return True
+
+    def _new_job(self) -> Job | None:
+        fold = self._fold
+        request = None if fold.running.offer is not None else fold.request(self._reader())
+        if request is None or fold.summarizer is None:
+            return None
+        self._job, self._tried = Job(fold.summarizer, request), request.running.waiting[-1]
+        return self._job
+
+    def _reader(self) -> Callable[[Waiting], Block]:
+        store, session_id = self._store, self._session_id
+
+        def read(waiting: Waiting) -> Block:
+            found = store.messages(session_id, waiting.start, waiting.end)
+            return Block(waiting.start, tuple(c.message for c in found), waiting.tokens)
+
+        return read
+
+    def _asked(self) -> _Asked:
+        with self._lock:
+            self._refuse_during_turn("summarize")
+            before = self._fold.running.text
+            if self._job is not None:
+                return _Asked(self._job, False, before)
+            self._swap()  # one that waits for an eviction: what has left since comes on top
+            return _Asked(self._new_job(), True, before)
+
+    def _finish(self, asked: _Asked) -> bool:
+        with self._lock:
+            self._refuse_during_turn("summarize")
+            self._collect()
+            self._swap()
+            return self._fold.running.text != asked.before
+
+    def _collect(self) -> None:
+        """Take in what came of the job, if it has ended; on failure it stays to be taken."""
+        job, fold = self._job, self._fold
+        if job is None or not job.done:
+            return
+        mark = fold.mark()
+        blocks = len(job.request.running.waiting)
+        self._undoing(mark, lambda: fold.offer(fold.vet(job), blocks))
+        self._commit(mark)
+        self._job = None
+
+    def _swap(self) -> None:
+        mark = self._fold.mark()
+        self._undoing(mark, self._fold.swap)
+        self._commit(mark)
 
     # -- keeping it -----------------------------------------------------------------------------
 
@@ -787,6 +1040,7 @@ class Memory:
         memory._version = session.version
         if memory.settings != stored:
             memory._fold.settle()
+        store.set_scope(session_id, memory._recaller.scope)
         resuming.note_changes(memory._fold, stored, memory.settings, overrides)
         memory._commit(memory._fold.mark())
         if "tools" in overrides:
@@ -799,10 +1053,14 @@ class Memory:
             self._refuse_during_turn("reset")
             self._store.delete(self._session_id)
             self._store.create(self._session_id, self.settings.dumps())
+            if self._recaller.scope is not None:
+                self._store.set_scope(self._session_id, self._recaller.scope)
             self._version = Version(0, 0)
             tools = self._fold.tools
             self._fold = self._new_fold()
-            self._sent = self._archive = self._recalled_for = None
+            self._sent = None
+            self._recaller.drop()
+            self._job = self._tried = None
             if tools:
                 self.set_tools(tools)
 
@@ -819,33 +1077,6 @@ def _check_query(query: object) -> None:
         raise ConfigError(f"a query must be text, got {type(query).__name__}: {query!r:.80}")
 
 
-def _schemas(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    for i, tool in enumerate(tools):
-        if not isinstance(tool, Mapping):
-            raise MessageError(f"tools[{i}] must be a tool's schema, an object, got {tool!r:.80}")
-    return [freeze(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
-
-
-_NEEDS = {"store": ("create", "append", "messages"), "summarizer": ("summarize",)}
-
-
-def _check(name: str, thing: object) -> None:
-    """Raise `ConfigError` where `thing` cannot be what it was passed for."""
-    missing = [method for method in _NEEDS[name] if not callable(getattr(thing, method, None))]
-    if missing:
-        raise ConfigError(
-            f"{name} must be an object with {', '.join(_NEEDS[name])}, got "
-            f"{type(thing).__name__}: {thing!r:.80}"
-        )
-
-
-def _callables(observers: object) -> tuple[Observer, ...]:
-    made = tuple(observers) if isinstance(observers, Iterable) else (None,)
-    if not all(map(callable, made)):
-        raise ConfigError(f"observers must be a list of callables, got {observers!r:.120}")
-    return made
-
-
 def _common(ours: Sequence[Message], theirs: Sequence[Message]) -> int:
     """Return how many leading messages two contexts share."""
     same = 0
@@ -854,95 +1085,3 @@ def _common(ours: Sequence[Message], theirs: Sequence[Message]) -> int:
             break
         same += 1
     return same
-
-
-class Turn:
-    """A turn under way: staged in memory, written when it ends well, undone when it does not."""
-
-    def __init__(self, memory: Memory, mark: FoldMark) -> None:
-        self._memory = memory
-        self._mark = mark
-
-    def append(self, *messages: Message) -> None:
-        """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
-        memory = self._memory
-        with memory._lock:
-            self._require_open()
-            memory._push(memory._fold.mark(), messages)
-
-    def context(self, query: str | None = None) -> Context:
-        """Return what the model should see now, what is staged included."""
-        self._require_open()
-        return self._memory.context(query)
-
-    def reckon(self, prices: Prices, idle: float | None = None) -> None:
-        """Fit the memory to what requests cost, before the turn's messages are appended.
-
-        Where the memory was made with ``low_water="auto"`` it is chosen from `prices`. Where no
-        cached prefix is alive, what would have to leave soon leaves now: rewriting the prefix
-        costs nothing then.
-
-        Args:
-            prices: what the provider charges.
-            idle: seconds since the last reply; None where that is unknown.
-        """
-        self._change(lambda: self._memory._reckon(prices, idle))
-
-    def overflow(self, context: Context, error: ContextOverflowError) -> None:
-        """Learn from a provider that refused `context` as too long, and evict to low water.
-
-        Raises:
-            BudgetError: what must stay does not fit what the model takes.
-        """
-        self._change(lambda: self._memory._overflow(context, error))
-
-    def report_usage(
-        self,
-        context: Context,
-        usage: int | Usage,
-        prices: Prices | None = None,
-        idle: float | None = None,
-    ) -> None:
-        """Account for the turn's reply; see `Memory.report_usage`."""
-        self._change(lambda: self._memory._learn(context, usage, prices, idle))
-
-    def _change(self, change: Callable[[], object]) -> None:
-        """Make a change to the memory. If it raises, only this change is undone."""
-        memory = self._memory
-        with memory._lock:
-            self._require_open()
-            memory._undoing(memory._fold.mark(), change)
-
-    def commit(self) -> None:
-        """Write everything that is staged, in one transaction. If it raises, nothing is kept."""
-        memory = self._memory
-        with memory._lock:
-            self._require_open()
-            memory._turn = None
-            memory._commit(self._mark)
-
-    def rollback(self) -> None:
-        """Undo everything that is staged. Harmless on a turn that has ended."""
-        memory = self._memory
-        with memory._lock:
-            if memory._turn is self:
-                memory._turn = None
-                memory._fold.rewind(self._mark)
-
-    def _require_open(self) -> None:
-        if self._memory._turn is not self:
-            raise BusyError("this turn has ended already; begin a new one with memory.turn()")
-
-    def __enter__(self) -> Turn:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self.rollback()
-        elif self._memory._turn is self:
-            self.commit()

@@ -54,6 +54,7 @@ def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
         **{name: overrides.get(name, getattr(stored, name)) for name in _STORED},
         "policy": policy,
         "recall": overrides.get("recall", _recall(stored)),
+        "embedder": embedder,
         "counter": overrides.get("counter"),
         "summarizer": _summarizer(stored, overrides),
         "observers": overrides.get("observers", ()),
@@ -61,7 +62,9 @@ def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recall(stored: Settings) -> Recall | None:
-    return None if stored.recall is None else Recall(**stored.recall)
+    if stored.recall is None:
+        return None
+    return Recall(**{name: v for name, v in stored.recall.items() if name != "embedder"})
 
 
 def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
@@ -108,7 +111,7 @@ def _replay(fold: Fold, store: Store, session: Session) -> None:
     start, seq = 0, 0
     if found is not None:
         start, seq = found[1].at, found[0] + 1
-        checkpoint.load(fold, start, found[1].body, lambda a, b: store.messages(session.id, a, b))
+        checkpoint.load(fold, start, found[1].body, lambda wanted: store.pick(session.id, wanted))
     events = store.events(session.id, seq)
     event = next(events, None)
     stop = session.version.messages
@@ -133,6 +136,14 @@ def note_changes(fold: Fold, stored: Settings, now: Settings, overrides: Mapping
             "counter",
             f"the session was counted with {stored.counter!r}, which was not passed; what it "
             "counted stands, and new messages are estimated",
+        )
+    lost = (stored.recall or {}).get("embedder")
+    if now.recall and lost and not {"embedder", "recall"} & {*overrides}:
+        now = replace(now, recall={**now.recall, "embedder": lost})
+        fold.fall_back(
+            "embedder",
+            f"the session recalled with the embedder {lost!r}, which was not passed; words alone "
+            "are searched",
         )
     if now != stored:
         fold.note("settings", now.dumps())

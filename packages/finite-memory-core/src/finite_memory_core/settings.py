@@ -27,7 +27,7 @@ class Settings:
         budget, low_water, reserve, oversize, max_policy_ms: as given to `Memory`.
         policy: the policy's name.
         policy_settings: what it was built with.
-        recall: `Recall`'s values; None for no recall.
+        recall: `Recall`'s values, of its embedder the name; None for no recall.
         summarizer: the name of its class; None for none.
         counter: the name of the counter; None for the default one.
     """

@@ -18,10 +18,15 @@ class Totals:
         blocks_evicted: blocks that left.
         tokens_evicted: what they cost, in tokens.
         summaries: how often blocks were folded into the summary.
+        unsummarized: blocks that left and were never folded in, because the summarizer failed, was
+            refused or was late; they are in the archive.
+        facts_dropped: facts that left and that neither summary nor ledger had room for.
         clipped: messages that were too large and stand clipped in the context.
         unanswered: blocks kept out because a tool call in them never got its result.
         early: evictions that came before the budget was full, because no cache was warm.
         overflows: contexts that a provider found too long, whatever was counted here.
+        erasures: how often something was truly forgotten.
+        forgotten: messages that were.
         fallbacks: how often something stood in for what was asked for, by what failed.
     """
 
@@ -29,10 +34,14 @@ class Totals:
     blocks_evicted: int = 0
     tokens_evicted: int = 0
     summaries: int = 0
+    unsummarized: int = 0
+    facts_dropped: int = 0
     clipped: int = 0
     unanswered: int = 0
     early: int = 0
     overflows: int = 0
+    erasures: int = 0
+    forgotten: int = 0
     fallbacks: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, *, fallback: str | None = None, **more: int) -> Totals:
@@ -66,6 +75,7 @@ class MemoryStats:
         contexts: contexts built by this object.
         context_tokens: what they held, all together.
         stable_tokens: how much of that was the unchanged prefix of the context before.
+        facts_held: facts in the ledger beside the summary.
         recalled: messages that were brought back, all contexts together.
         policy_ms: milliseconds that the policy took, all evictions of this object together.
         policy_ms_max: the longest of them.
@@ -73,8 +83,8 @@ class MemoryStats:
         correction_error: how far counts corrected by it were off at most, lately; 0.02 is 2 %.
         spent: what the replies cost, as the providers reported it; see `Spent`.
         observer_errors: exceptions that observers raised; they are logged and stop nothing.
-        evictions, blocks_evicted, tokens_evicted, summaries, clipped, unanswered, early, overflows,
-            fallbacks: see `Totals`.
+        evictions, blocks_evicted, tokens_evicted, summaries, unsummarized, facts_dropped, clipped,
+            unanswered, early, overflows, erasures, forgotten, fallbacks: see `Totals`.
     """
 
     messages: int
@@ -88,6 +98,7 @@ class MemoryStats:
     contexts: int
     context_tokens: int
     stable_tokens: int
+    facts_held: int
     recalled: int
     policy_ms: float
     policy_ms_max: float
@@ -99,10 +110,14 @@ class MemoryStats:
     blocks_evicted: int
     tokens_evicted: int
     summaries: int
+    unsummarized: int
+    facts_dropped: int
     clipped: int
     unanswered: int
     early: int
     overflows: int
+    erasures: int
+    forgotten: int
     fallbacks: Mapping[str, int]
 
     @property

@@ -18,6 +18,7 @@ from ..messages import Message
 from .backend_spec import backend_from
 from .options import add_memory_options, given, memory_from
 from .showing import described, print_context, print_eviction, print_stats, said
+from .stores import open_store, place_of
 from .terminal import clean, counted
 
 
@@ -31,7 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model), module:function for a function of yours, or a name of 'finite-memory backends'",
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--store", metavar="FILE", help="keep the transcript in this SQLite file")
+    where.add_argument(
+        "--store",
+        metavar="STORE",
+        help="keep the transcript in this SQLite file, or in the PostgreSQL database at this URL "
+        "(postgresql://...)",
+    )
     where.add_argument("--load", metavar="FILE", help="go on with a session that /save wrote")
     parser.add_argument(
         "--session",
@@ -69,9 +75,8 @@ def _memory(options: argparse.Namespace, stack: ExitStack) -> Memory:
         return Memory.load(options.load, **given(options))
     if options.store is None:
         return memory_from(options)
-    from ..stores.sqlite import SQLiteStore  # only where it is used: sqlite3 is slow to import
-
-    store = stack.enter_context(SQLiteStore(options.store))
+    store = stack.enter_context(open_store(options.store))
+    options.store = place_of(store, options.store)
     if options.session is not None and store.session(options.session) is not None:
         return Memory.resume(store, options.session, **given(options))
     return memory_from(options, store=store, session_id=options.session)
@@ -219,15 +224,19 @@ class _Conversation:
         self._memory.unpin(*_numbers(rest, "/unpin"))
         print("no longer pinned")
 
-    def forget(self, _: str, lines: Iterator[str]) -> None:
-        """Delete the whole conversation, in the store too; asks first."""
-        count = counted(self._memory.stats.messages, "message")
+    def forget(self, rest: str, lines: Iterator[str]) -> None:
+        """Delete messages for good, or the whole conversation, in the store too; asks first."""
+        numbers = _numbers(rest, "/forget") if rest else []
+        count = counted(len(numbers) or self._memory.stats.messages, "message")
         print(f"Delete {count} for good? Type yes:")
         if next(lines, "").strip().lower() != "yes":
             print("nothing was deleted")
             return
-        self._memory.reset()
-        self.open()
+        if numbers:
+            count = counted(len(self._memory.forget(*numbers)), "message")
+        else:
+            self._memory.reset()
+            self.open()
         print(f"deleted {count}")
 
     def save(self, rest: str, _: Iterator[str]) -> None:
@@ -244,9 +253,9 @@ class _Conversation:
         """This list."""
         for name, command in _COMMANDS.items():
             arguments = _ARGUMENTS.get(name, "")
-            print(f"{f'{name} {arguments}':<14} {(command.__doc__ or '').splitlines()[0]}")
-        print(f"{'/quit':<14} End, as Ctrl-D does.")
-        print(f"{'//text':<14} Say text that begins with a slash.")
+            print(f"{f'{name} {arguments}':<17} {(command.__doc__ or '').splitlines()[0]}")
+        print(f"{'/quit':<17} End, as Ctrl-D does.")
+        print(f"{'//text':<17} Say text that begins with a slash.")
 
 
 def _is_session(place: Path) -> bool:
@@ -270,7 +279,7 @@ _COMMANDS: dict[str, Callable[[_Conversation, str, Iterator[str]], None]] = {
     "/forget": _Conversation.forget,
     "/help": _Conversation.help,
 }
-_ARGUMENTS = {"/pin": "N ...", "/unpin": "N ...", "/save": "FILE"}
+_ARGUMENTS = {"/pin": "N ...", "/unpin": "N ...", "/forget": "[N ...]", "/save": "FILE"}
 
 
 def _numbers(text: str, command: str) -> list[int]:

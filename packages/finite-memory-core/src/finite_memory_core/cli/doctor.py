@@ -17,7 +17,12 @@ from typing import NamedTuple
 from .terminal import clean
 
 _OLDEST = (3, 11)
-_EXTRAS = ("tiktoken", "tokenizers", "rich")
+_EXTRAS = {
+    "tiktoken": "tiktoken",
+    "tokenizers": "tokenizers",
+    "rich": "rich",
+    "postgres": "psycopg",
+}
 
 
 class Check(NamedTuple):
@@ -109,9 +114,9 @@ def _write_ahead_log() -> Check:
 
 
 def _extras() -> Iterator[Check]:
-    for name in _EXTRAS:
+    for name, package in _EXTRAS.items():
         try:
-            yield Check(f"extra {name}", "ok", version(name))
+            yield Check(f"extra {name}", "ok", version(package))
         except PackageNotFoundError:
             advice = f"optional: pip install 'finite-memory-core[{name}]'"
             yield Check(f"extra {name}", "missing", advice)

@@ -28,7 +28,9 @@ from .terminal import clean, counted, number, print_table
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument(
-        "store", metavar="STORE", help="an SQLite store, or a session saved by Memory.save"
+        "store",
+        metavar="STORE",
+        help="an SQLite file, postgresql://..., or a session saved by Memory.save",
     )
     parser.add_argument(
         "session", metavar="SESSION", nargs="?", help="a session in it (default: list them all)"

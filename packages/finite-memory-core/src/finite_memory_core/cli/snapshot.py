@@ -1,5 +1,7 @@
 """A store for looking only: nothing on disk changes, not even a log beside the file.
 
+A PostgreSQL database is opened read-only.
+
 `SQLiteStore` makes a missing file, brings an old one to the present schema and folds the log in
 when it closes. Here the file is opened read-only, and as immutable where no other program has it
 open, so that SQLite makes no log.
@@ -19,6 +21,7 @@ from ..stores.base import Counted, Event, Store, Version
 from ..stores.memory import InMemoryStore
 from ..stores.sqlite import SQLiteStore
 from ..stores.sqlite_file import SQLiteFile
+from .stores import is_database
 
 
 class _ReadOnlyFile(SQLiteFile):
@@ -69,13 +72,37 @@ class _Snapshot(SQLiteStore):
         """Write nothing."""
 
 
+def _database(url: str) -> Store:
+    from ..stores.postgres import PostgresStore
+    from ..stores.postgres_server import PostgresServer
+
+    class DatabaseSnapshot(PostgresStore):
+        """Reads sessions; what a resumed memory notes for itself is dropped."""
+
+        def __init__(self) -> None:
+            self._server = PostgresServer(url, read_only=True)
+
+        def append(
+            self,
+            session_id: str,
+            version: Version,
+            messages: Sequence[Counted],
+            events: Sequence[Event],
+        ) -> None:
+            """Write nothing."""
+
+    return DatabaseSnapshot()
+
+
 def open_snapshot(path: str) -> Store:
-    """Return a store to look into: of an SQLite file, or of a session that `Memory.save` wrote.
+    """Return a store to look into: an SQLite file, a database, or what `Memory.save` wrote.
 
     Raises:
         ConfigError: there is no such file.
         StoreError: it cannot be read, or is nothing of ours.
     """
+    if is_database(path):
+        return _database(path)
     place = Path(path)
     try:
         with place.open("rb") as file:

@@ -6,7 +6,7 @@ Japanese those of two characters. Words that are mostly something else ("may", "
 
 from __future__ import annotations
 
-__all__ = ["TIME_WORDS"]
+__all__ = ["CALENDAR_WORDS", "TIME_WORDS"]
 
 _ENGLISH = """
 yesterday today tonight tomorrow ago last next since recently morning afternoon evening night day
@@ -73,3 +73,24 @@ TIME_WORDS: frozenset[str] = frozenset(
     ).split()
 )
 """Words of time in thirteen languages."""
+
+_FIRST_OF_CALENDAR = (
+    "monday montag lundi lunes lunedì sábado maandag понедельник सोमवार 월요일".split()  # noqa: SIM905
+)
+
+
+def _calendar(listed: str) -> list[str]:
+    """Return the weekdays, months and seasons of a list, which stand at its end."""
+    found = listed.split()
+    return next((found[found.index(w) :] for w in _FIRST_OF_CALENDAR if w in found), [])
+
+
+CALENDAR_WORDS: frozenset[str] = frozenset(
+    word
+    for listed in (
+        *(_ENGLISH, _GERMAN, _FRENCH, _ITALIAN, _PORTUGUESE, _DUTCH, _RUSSIAN, _HINDI, _KOREAN),
+        _SPANISH[_SPANISH.index("lunes") :],
+    )
+    for word in _calendar(listed)
+) - {"été"}
+"""Those of them that name a day or a month: weekdays, months, seasons. "Été" also means "been"."""

@@ -41,16 +41,14 @@ class Importance(Policy):
     name = "importance"
 
     def __init__(self, scorer: Scorer | None = None, recent: float = 0.1) -> None:
-        if scorer is not None and not callable(scorer):
-            raise ConfigError(f"scorer must be callable with blocks; pass it again, got {scorer!r}")
-        self.scorer = scorer
+        self.scorer = check_scorer(scorer)
         self.recent = check_share("recent", recent)
 
     def settings(self) -> Mapping[str, Any]:
         """See `Policy.settings`."""
         own: dict[str, Any] = {"recent": self.recent}
         if self.scorer is not None:
-            own["scorer"] = getattr(self.scorer, "__qualname__", type(self.scorer).__qualname__)
+            own["scorer"] = name_of(self.scorer)
         return own
 
     def worth(self, view: View) -> Sequence[float]:
@@ -60,7 +58,7 @@ class Importance(Policy):
             PolicyError: the scorer did not answer with a number a block.
         """
         if self.scorer is not None:
-            worths = _scores(self.scorer, view.candidates)
+            worths = scores(self.scorer, view.candidates)
             view.deadline.check()
         else:
             worths = importance(view, idf(view.candidates))
@@ -106,14 +104,35 @@ def _references(blocks: Sequence[Block]) -> list[int]:
     return counts
 
 
-def _scores(scorer: Scorer, blocks: Sequence[Block]) -> list[float]:
-    scores = [float(score) for score in scorer(blocks)]
-    if len(scores) != len(blocks):
+def scores(scorer: Scorer, blocks: Sequence[Block]) -> list[float]:
+    """Return a scorer's number for each block.
+
+    Raises:
+        PolicyError: it did not answer with a number a block.
+    """
+    found = [float(score) for score in scorer(blocks)]
+    if len(found) != len(blocks):
         raise PolicyError(
-            f"scorer {scorer!r} answered with {len(scores)} numbers for {len(blocks)} blocks; "
+            f"scorer {scorer!r} answered with {len(found)} numbers for {len(blocks)} blocks; "
             "it must give exactly one for each, in their order"
         )
-    return scores
+    return found
+
+
+def check_scorer(scorer: Scorer | None) -> Scorer | None:
+    """Return `scorer`.
+
+    Raises:
+        ConfigError: it cannot be called, such as one that was stored by its name.
+    """
+    if scorer is not None and not callable(scorer):
+        raise ConfigError(f"scorer must be callable with blocks; pass it again, got {scorer!r}")
+    return scorer
+
+
+def name_of(scorer: Scorer) -> str:
+    """Return what a scorer is called in settings."""
+    return str(getattr(scorer, "__qualname__", type(scorer).__qualname__))
 
 
 def check_share(name: str, value: object) -> float:

@@ -113,7 +113,8 @@ def names(text: str) -> int:
     """
     if text.isupper():
         return 0
-    return len({m.group() for m in _WORD.finditer(text) if _is_name(text, m.start(), m.group())})
+    found = (m for m in _WORD.finditer(text) if looks_like_name(text, m.start(), m.group()))
+    return len({match.group() for match in found})
 
 
 def newest_within(blocks: Sequence[Block], room: float) -> int:
@@ -133,7 +134,8 @@ def keep_newest(worths: list[float], blocks: Sequence[Block], room: float) -> li
     return worths[:start] + [density * max(1, block.tokens) for block in blocks[start:]]
 
 
-def _is_name(text: str, start: int, word: str) -> bool:
+def looks_like_name(text: str, start: int, word: str) -> bool:
+    """Whether the word at `start` has a capital for another reason than beginning a sentence."""
     if not word[0].isupper():
         return False
     before = text[max(0, start - 6) : start].rstrip(" ")

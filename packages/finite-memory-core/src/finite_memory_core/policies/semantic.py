@@ -7,8 +7,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..blocks import Block
-from ..embedding import Embedder, embed
-from ..errors import ConfigError, EmbedderError
+from ..embedding import Embedder, as_embedder, embed
+from ..errors import EmbedderError
 from .base import CannotDecide, Policy, View
 from .coverage import Rows, coverage, dense_rows, lexical_rows
 from .importance import check_share
@@ -34,11 +34,7 @@ class Semantic(Policy):
     name = "semantic"
 
     def __init__(self, embedder: Embedder | None = None, recent: float = 0.1) -> None:
-        if embedder is not None and not isinstance(embedder, Embedder):
-            raise ConfigError(
-                f"embedder must have a method embed(texts); pass it again, got {embedder!r}"
-            )
-        self.embedder = embedder
+        self.embedder = as_embedder(embedder)
         self.recent = check_share("recent", recent)
         self._vectors: WeakKeyDictionary[Block, list[float]] = WeakKeyDictionary()
 

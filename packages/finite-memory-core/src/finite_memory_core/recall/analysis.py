@@ -13,7 +13,12 @@ from ..text.light_stem import inner_stems, light_stem
 from ..text.stem import stem
 from ..text.stopwords import STOP_WORDS_OF
 from ..text.words import words
+from ..tombstone import is_tombstone
 from .times import asks_when, month_of, tells_time, year_of
+
+VERSION = 1
+"""Raise it with every change by which a message gets another document: indexes in files are then
+built again."""
 
 SESSION_GAP = timedelta(hours=2)
 """A silence longer than this begins a new session."""
@@ -108,7 +113,12 @@ def searchable(message: Message) -> str:
 
 
 def document(index: int, message: Message, session: int) -> Document:
-    """Return the document of the message at `index`, in the session that began at `session`."""
+    """Return the document of the message at `index`, in the session that began at `session`.
+
+    Where something was forgotten there is nothing to find.
+    """
+    if is_tombstone(message):
+        return Document(index, frozenset(), 0, session, "", 0)
     text = searchable(message)
     language, found = _read(text)
     asks = ASKS if text.rstrip(_CLOSINGS).endswith(_QUESTION_MARKS) else 0

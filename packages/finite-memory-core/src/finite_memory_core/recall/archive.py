@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
+from ..errors import EmbedderError, StoreError
 from ..messages import Message
+from ..policies.base import CannotDecide, Deadline
 from ..stores.base import Store
-from . import analysis
-from .index import Index
-from .ranking import Ranking, rank
+from ..tombstone import is_tombstone
+from . import Hit, analysis
+from .index import GrowingIndex, Index, IndexChanged
+from .ranking import Ranking, Similar, rank
 
-_BATCH = 500
+if TYPE_CHECKING:
+    from .dense import Dense
+
+ATTEMPTS = 5
+"""So often a search begins anew because other processes changed what it was reading."""
+_BATCH = 2_000
+_READ_AT_ONCE = 32
 _UNTIMED = 16
 """When a message was said is compared with the last of so many before it that has a time."""
 
@@ -25,47 +36,161 @@ class Archive:
         store: where the transcript is.
         session_id: the session's name.
         index: which messages hold which terms; brought up to date before each search.
+        dense: compares meanings; None without an embedder.
+        skipped: called with the reason when a search did without `dense`.
+
+    Attributes:
+        session_id, dense: as given.
+        source: the index.
     """
 
-    def __init__(self, store: Store, session_id: str, index: Index) -> None:
+    def __init__(
+        self,
+        store: Store,
+        session_id: str,
+        index: GrowingIndex,
+        dense: Dense | None = None,
+        skipped: Callable[[str], object] = str,
+    ) -> None:
         self._store = store
-        self._session_id = session_id
-        self._index = index
+        self.session_id = session_id
+        self.source = index
+        self.dense = dense
+        self._skipped = skipped
 
-    def search(self, text: str, stop: int, eligible: Callable[[int], bool]) -> Ranking:
+    def search(
+        self,
+        text: str,
+        stop: int,
+        eligible: Callable[[int], bool],
+        max_ms: float | None = None,
+    ) -> Ranking:
         """Return the messages that answer `text`, best first.
 
         Args:
             text: what is asked.
             stop: only messages before this place in the transcript are searched.
             eligible: whether a message may be found, by its place in the transcript.
+            max_ms: how long the embedder may take, in milliseconds; None for no limit.
         """
-        self._catch_up(stop)
-        query = analysis.query(text, self._index.speakers(stop))
-        return rank(query, self._index, stop, eligible)
+        for _ in range(ATTEMPTS):
+            with suppress(IndexChanged):
+                index = self.caught_up(stop)
+                end = min(stop, index.size)
+                similar = self._compared(text, end, max_ms)
+                with index.steady():
+                    return self._ranked(text, index, end, eligible, similar)
+        raise StoreError(
+            f"other processes changed session {self.session_id!r} during {ATTEMPTS} attempts to "
+            "search it; ask again"
+        )
 
-    def read(self, index: int) -> Message:
-        """Return one message of the transcript."""
-        return next(self._store.messages(self._session_id, index, index + 1)).message
+    def _compared(self, text: str, stop: int, max_ms: float | None) -> Similar | None:
+        """Return what the embedder says of `text`; None without one, or where it failed."""
+        if self.dense is None or not (stop and text.strip()):
+            return None
+        from .dense import compare_all  # only where there is an embedder
 
-    def _catch_up(self, stop: int) -> None:
-        documents = self._documents(self._index.size, stop)
+        try:
+            return compare_all(self._compared_with(stop), text, Deadline(max_ms))
+        except (EmbedderError, StoreError, CannotDecide) as error:
+            self._skipped(f"{error}; words alone were searched")
+            return None
+
+    def _compared_with(self, stop: int) -> list[tuple[int, Dense, int]]:
+        """Return where sessions begin, their vectors, and how many of their messages count."""
+        return [] if self.dense is None else [(0, self.dense, stop)]
+
+    def _ranked(
+        self,
+        text: str,
+        index: Index,
+        stop: int,
+        eligible: Callable[[int], bool],
+        similar: Similar | None,
+    ) -> Ranking:
+        query = analysis.query(text, index.speakers(stop))
+        if similar is not None:
+            try:
+                return rank(query, index, stop, eligible, self._terms_at, similar)
+            except StoreError as error:
+                self._skipped(f"{error}; words alone were searched")
+        return rank(query, index, stop, eligible, self._terms_at)
+
+    def catch_up(self, stop: int) -> int:
+        """Bring everything up to date with the messages before `stop`; return the new vectors.
+
+        Raises:
+            EmbedderError: the embedder failed.
+            StoreError: something could not be read or written.
+        """
+        self.caught_up(stop).keep()
+        return 0 if self.dense is None else self.dense.catch_up(stop, None, Deadline())
+
+    def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
+        return [_terms(message) for message in self.read(places)]
+
+    @property
+    def problem(self) -> str | None:
+        """Why the index is not where it should be; None where it is."""
+        return self.source.problem
+
+    def hits(self, ranking: Ranking, wanted: int = _READ_AT_ONCE) -> Iterator[Hit]:
+        """Yield what was found, best first, without what was forgotten or deleted since.
+
+        Args:
+            ranking: what was found.
+            wanted: how many are wanted, so that no more are read.
+        """
+        found = iter(ranking.found)
+        while batch := list(islice(found, min(wanted, _READ_AT_ONCE))):
+            messages = self.read([place for place, _ in batch])
+            for (place, score), message in zip(batch, messages, strict=True):
+                if message is not None and not is_tombstone(message):
+                    session_id, index = self._located(place)
+                    yield Hit(index, message, score, ranking.parts(place), session_id)
+
+    def read(self, places: Sequence[int]) -> list[Message | None]:
+        """Return the messages at places that were found; None for one that is there no more."""
+        located = [self._located(place) for place in places]
+        wanted: dict[str, list[int]] = {}
+        for session_id, index in located:
+            wanted.setdefault(session_id, []).append(index)
+        found = {name: self._store.pick(name, indices) for name, indices in wanted.items()}
+        picked = (found[session_id].get(index) for session_id, index in located)
+        return [None if counted is None else counted.message for counted in picked]
+
+    def _located(self, place: int) -> tuple[str, int]:
+        """Return the session, and the place in its transcript, of a place that was found."""
+        return self.session_id, place
+
+    def caught_up(self, stop: int) -> GrowingIndex:
+        """Return the index, with all messages before `stop` in it that there are."""
+        documents = self._documents(self.source.size, stop)
         while batch := list(islice(documents, _BATCH)):
-            self._index.add(batch)
+            self.source.add(batch)
+        return self.source
 
     def _documents(self, start: int, stop: int) -> Iterator[analysis.Document]:
         if start >= stop:
             return
-        session = self._index.facts([start - 1])[start - 1].session if start else 0
+        session = self.source.facts([start - 1])[start - 1].session if start else 0
         first = max(0, start - _UNTIMED)  # how far the index has come must make no difference
         said: deque[datetime | None] = deque(maxlen=_UNTIMED)
-        stored = self._store.messages(self._session_id, first, stop)
+        stored = self._store.messages(self.session_id, first, stop)
         for index, (message, _) in enumerate(stored, first):
             if index >= start:
                 if analysis.begins_session(_newest(said), message.timestamp):
                     session = index
                 yield analysis.document(index, message, session)
             said.append(message.timestamp)
+
+
+def _terms(message: Message | None) -> frozenset[str]:
+    """Return the terms of a message; of one that was forgotten since none."""
+    if message is None or is_tombstone(message):
+        return frozenset()
+    return frozenset(analysis.terms(analysis.searchable(message)))
 
 
 def _newest(said: deque[datetime | None]) -> datetime | None:

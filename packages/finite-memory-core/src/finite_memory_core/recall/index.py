@@ -2,6 +2,9 @@
 
 An index is derived from the transcript and can be built again from it at any time. It is brought
 up to date when it is searched, not when a message is appended.
+
+A store that keeps an index of its own implements `GrowingIndex`; `InMemoryIndex` says in short
+what it has to answer.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from .analysis import Document
@@ -24,21 +28,16 @@ class Facts(NamedTuple):
     flags: int
 
 
+class IndexChanged(Exception):
+    """An index is no longer what it was: bring it up to date, and ask it again from the start."""
+
+
 class Index(ABC):
-    """Finds the messages of one session that hold a term.
+    """Finds the messages that hold a term.
 
     Every question is asked as of a place in the transcript, `stop`, and the answer depends on
     nothing behind it: how far the index has come makes no difference to what is found.
     """
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """How many messages are indexed: those from 0 up to it."""
-
-    @abstractmethod
-    def add(self, documents: Iterable[Document]) -> None:
-        """Index the next messages, in order, all or none."""
 
     @abstractmethod
     def terms_before(self, stop: int) -> int:
@@ -61,10 +60,59 @@ class Index(ABC):
         """Return the names of all who spoke before `stop`."""
 
 
-class InMemoryIndex(Index):
-    """An index in this process's memory: about 100 bytes a message, beside its rarer terms."""
+class GrowingIndex(Index):
+    """An index of one session, which grows with it. Any method may raise `IndexChanged`.
 
-    def __init__(self) -> None:
+    Attributes:
+        problem: why it cannot be kept where it should be, and is kept in memory instead; None
+            where nothing is wrong.
+    """
+
+    problem: str | None = None
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many messages are indexed: those from 0 up to it.
+
+        Asked before each search; what other processes indexed by then counts.
+        """
+
+    @abstractmethod
+    def add(self, documents: Iterable[Document]) -> None:
+        """Index the next messages, in order, all or none."""
+
+    def steady(self) -> AbstractContextManager[object]:
+        """Return a context in which nobody changes it, or `IndexChanged` is raised."""
+        return nullcontext()
+
+    def keep(self) -> None:
+        """Keep what was added for other processes, if it is not kept yet."""
+
+
+class Contents(NamedTuple):
+    """What an `InMemoryIndex` holds.
+
+    Attributes:
+        postings: for each term the messages that hold it, in ascending order.
+        columns: length, session, number of the speaker and flags, one each a message.
+        speakers: names by number, each with the first message of whom it names.
+    """
+
+    postings: Mapping[str, array[int]]
+    columns: tuple[array[int], array[int], array[int], array[int]]
+    speakers: Sequence[tuple[str, int]]
+
+
+class InMemoryIndex(GrowingIndex):
+    """An index in this process's memory: about 100 bytes a message, beside its rarer terms.
+
+    Args:
+        start: the place of the first message that it will have; those before are elsewhere.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self._start = start
         self._postings: dict[str, array[int]] = {}
         self._lengths = array("I")
         self._sums = array("Q", [0])
@@ -77,11 +125,11 @@ class InMemoryIndex(Index):
 
     @property
     def size(self) -> int:
-        """See `Index.size`."""
-        return len(self._lengths)
+        """See `GrowingIndex.size`."""
+        return self._start + len(self._lengths)
 
     def add(self, documents: Iterable[Document]) -> None:
-        """See `Index.add`."""
+        """See `GrowingIndex.add`."""
         for document in list(documents):
             for term in document.terms:
                 if (found := self._postings.get(term)) is None:
@@ -104,7 +152,7 @@ class InMemoryIndex(Index):
 
     def terms_before(self, stop: int) -> int:
         """See `Index.terms_before`."""
-        return self._sums[stop]
+        return self._sums[stop - self._start]
 
     def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
         """See `Index.postings`."""
@@ -116,20 +164,26 @@ class InMemoryIndex(Index):
 
     def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
         """See `Index.facts`."""
-        names, count = self._names, len(self._lengths)
+        names, start, count = self._names, self._start, len(self._lengths)
         lengths, sessions = self._lengths, self._sessions
         speakers, flags = self._speakers, self._flags
         return {
-            i: Facts(lengths[i], sessions[i], names[speakers[i]], flags[i])
+            i: Facts(lengths[at], sessions[at], names[speakers[at]], flags[at])
             for i in indices
-            if 0 <= i < count
+            if 0 <= (at := i - start) < count
         }
 
     def session_end(self, start: int) -> int:
         """See `Index.session_end`."""
         after = bisect_right(self._starts, start)
-        return self._starts[after] if after < len(self._starts) else len(self._lengths)
+        return self._starts[after] if after < len(self._starts) else self.size
 
     def speakers(self, stop: int) -> frozenset[str]:
         """See `Index.speakers`."""
         return frozenset(name for name, (_, first) in self._first.items() if first < stop)
+
+    def contents(self) -> Contents:
+        """Return all that it holds, to be kept elsewhere; not to be changed."""
+        columns = (self._lengths, self._sessions, self._speakers, self._flags)
+        firsts = [first for _, first in self._first.values()]
+        return Contents(self._postings, columns, list(zip(self._names, firsts, strict=True)))

@@ -9,6 +9,8 @@ of two tf-idf vectors; and what a conversation adds to it:
 - what the one speaker said whom the question names;
 - what speaks of time, if the question asks when; what was said at the time that it names;
 - the session as a whole;
+- words that the best messages share, see `related`; and where there is an embedder, what is said
+  in other words, see `dense`;
 - a question holds less than a statement, and of messages without a word of the question the long
   ones hold more.
 
@@ -19,18 +21,22 @@ search is bounded, however long the archive is; the bounds are the numbers below
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import nlargest
 from math import log
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .analysis import ASKS, TELLS_TIME, Query
 from .index import Index
+from .related import MOST_READ, TermsAt, related
 
 K, B = 1.2, 0.75
 KERNEL = {1: 0.5, 2: 0.5, 3: 0.2, 4: 0.1, -1: 0.25, -2: 0.25, -3: 0.2, -4: 0.1}
 """How much of its score a message lends to the one so many places after it."""
-SPEAKER, WHEN, DATE, SESSION, QUESTION, LENGTH = 0.4, 0.2, 0.2, 0.1, 0.2, 0.05
+ALIKE = {1: 0.5, -1: 0.25}
+"""The same for how alike it is to the question."""
+SPEAKER, WHEN, DATE, SESSION, QUESTION, LENGTH = 0.5, 0.2, 0.2, 0.1, 0.2, 0.05
+RELATED, SIMILAR = 0.3, 0.6
 RARITY = 2
 """The power of the inverse document frequency that a term weighs."""
 LONG = 30
@@ -83,7 +89,26 @@ class _Matches(NamedTuple):
     time: int
 
 
-def rank(query: Query, index: Index, stop: int, eligible: Callable[[int], bool]) -> Ranking:
+class Similar(Protocol):
+    """How alike the question and the messages are, beside their words; see `dense`."""
+
+    def best(self, places: Collection[int]) -> Mapping[int, float]:
+        """Return the messages that are most like the question, by place, and how like, 0 to 1.
+
+        Args:
+            places: what is looked at in any case; of a long archive not all is.
+        """
+        ...
+
+
+def rank(
+    query: Query,
+    index: Index,
+    stop: int,
+    eligible: Callable[[int], bool],
+    terms_at: TermsAt | None = None,
+    similar: Similar | None = None,
+) -> Ranking:
     """Return the eligible messages that answer `query`, best first.
 
     Messages that hold none of its words come last, those of the best sessions and the newest
@@ -94,15 +119,21 @@ def rank(query: Query, index: Index, stop: int, eligible: Callable[[int], bool])
         index: where to look.
         stop: only messages before this place exist for the search.
         eligible: whether a message may be found, by its place in the transcript.
+        terms_at: reads the terms of messages, for the words that are related; None to do without.
+        similar: what an embedder says; None without one.
     """
     matches = _match(query, index, stop)
-    if not matches.held:
+    if not matches.held and similar is None:
         return Ranking([], 0.0, lambda _: {})
     scorer = _Scorer(query, index, stop, matches)
-    best = max((held for i, held in scorer.matching.items() if eligible(i)), default=0.0)
-    scores = [(scorer.score(i), i) for i in scorer.places() if eligible(i)]
-    found = [Ranked(i, score) for score, i in sorted(scores, reverse=True)]
-    return Ranking(found, best / sum(matches.weights), scorer.parts)
+    if similar is not None:
+        scorer.compare(similar)
+    scores = scorer.scores(scorer.places())
+    if terms_at is not None:
+        scorer.relate(scores, terms_at)
+    scores = sorted(scorer.completed(scores), reverse=True)
+    found = [Ranked(i, score) for score, i in scores if eligible(i)]
+    return Ranking(found, scorer.match(eligible), scorer.parts)
 
 
 def _match(query: Query, index: Index, stop: int) -> _Matches:
@@ -141,20 +172,25 @@ class _Scorer:
         self._index = index
         self._stop = stop
         weights, held, time = matches
+        self._total = sum(weights)
         of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
         best = nlargest(MOST_SCORED, ((of_bits[bits], i) for i, bits in held.items()))
         self.matching = {i: weight for weight, i in best}
         self._said_then = {i for i in self.matching if held[i] & time}
         self._facts = index.facts(self.matching)
-        average = max(1.0, index.terms_before(stop) / stop)
-        self._words = {
-            i: weight * (K + 1) / (1 + K * (1 - B + B * self._facts[i].length / average))
-            for i, weight in self.matching.items()
-        }
+        self._average = max(1.0, index.terms_before(stop) / stop)
+        self._words = self._shared(self.matching)
         self._sessions = self._session_scores(weights, held)
         self._neighbours = self._lend()
         sums = (w + self._neighbours.get(i, 0.0) for i, w in self._words.items())
-        self._unit = 1 / max(sums)
+        self._unit = 1 / max(sums, default=1.0)
+        self._related: Mapping[int, float] = {}
+        self._similar: Mapping[int, float] = {}
+
+    def _shared(self, held: Mapping[int, float]) -> dict[int, float]:
+        """Return what of the terms' weight each message gets: less, the longer it is."""
+        facts, flat, steep = self._facts, 1 + K * (1 - B), K * B / self._average
+        return {i: w * (K + 1) / (flat + steep * facts[i][0]) for i, w in held.items()}
 
     def _session_scores(
         self, weights: Sequence[float], held: Mapping[int, int]
@@ -163,8 +199,7 @@ class _Scorer:
         together: dict[int, int] = defaultdict(int)
         for i in self.matching:
             together[self._facts[i].session] |= held[i]
-        total = sum(weights)
-        return {session: _sum_of(bits, weights) / total for session, bits in together.items()}
+        return {session: _sum_of(bits, weights) / self._total for session, bits in together.items()}
 
     def _lend(self) -> dict[int, float]:
         """Return what messages get from their neighbours in the session."""
@@ -172,12 +207,15 @@ class _Scorer:
         self._learn({i + offset for _, i in lenders for offset in KERNEL})
         lent: dict[int, float] = defaultdict(float)
         for words, i in lenders:
-            session = self._facts[i].session
-            for offset, share in KERNEL.items():
-                other = self._facts.get(i + offset)
-                if other is not None and other.session == session:
-                    lent[i + offset] += share * words
+            for other, share in self._around(i, KERNEL):
+                lent[other] += share * words
         return lent
+
+    def _around(self, i: int, kernel: Mapping[int, float]) -> list[tuple[int, float]]:
+        """Return the known neighbours of a message in its session, each with its share."""
+        facts, session = self._facts, self._facts[i].session
+        near = ((i + offset, share) for offset, share in kernel.items())
+        return [(j, share) for j, share in near if j in facts and facts[j].session == session]
 
     def _learn(self, places: Iterable[int]) -> None:
         new = [i for i in places if 0 <= i < self._stop and i not in self._facts]
@@ -195,22 +233,74 @@ class _Scorer:
         self._learn(places)
         return places
 
-    def score(self, i: int) -> float:
-        """Return the score of message `i`: its `parts`, added in their order."""
-        length, session, speaker, flags = self._facts[i]
-        words = self._words.get(i, 0.0)
-        score = self._unit * words
-        score += self._unit * self._neighbours.get(i, 0.0)
-        score += SESSION * self._sessions.get(session, 0.0)
-        if speaker == self._query.speaker:
-            score += SPEAKER
-        if flags & TELLS_TIME and self._query.asks_when:
-            score += WHEN
-        if i in self._said_then:
-            score += DATE
-        if flags & ASKS:
-            score -= QUESTION
-        return score if words else score + LENGTH * min(length, LONG) / LONG
+    def match(self, eligible: Callable[[int], bool]) -> float:
+        """Return `Ranking.match`; where no word of the question was ever said, meaning decides."""
+        if not self._total:
+            return float(bool(self._similar) and bool(self._query.terms))
+        held = (held for i, held in self.matching.items() if eligible(i))
+        return max(held, default=0.0) / self._total
+
+    def compare(self, similar: Similar) -> None:
+        """Take in what an embedder says, lent to the neighbours too."""
+        lexical = nlargest(MOST_LENDING, ((words, i) for i, words in self._words.items()))
+        alike = similar.best([i for _, i in lexical])
+        self._learn({i + offset for i in alike for offset in (0, *ALIKE)})
+        lent = defaultdict(float, alike)
+        for i, likeness in alike.items():
+            for other, share in self._around(i, ALIKE):
+                lent[other] += share * likeness
+        unit = SIMILAR / max(lent.values(), default=1.0)
+        self._similar = {i: unit * likeness for i, likeness in lent.items()}
+
+    def relate(self, scores: Sequence[tuple[float, int]], terms_at: TermsAt) -> None:
+        """Take in the words that the best messages share."""
+        near = self._words.keys() | self._neighbours.keys()
+        best = {
+            i: score for score, i in nlargest(MOST_READ, ((s, i) for s, i in scores if i in near))
+        }
+        asked = {*self._query.terms, self._query.time}
+        held: dict[int, float] = defaultdict(float)
+        for weight, holding in related(best, terms_at, self._index, self._stop, asked):
+            for i in self._facts.keys() & holding:
+                held[i] += weight
+        shares = self._shared(held)
+        unit = RELATED / max(shares.values(), default=1.0)
+        self._related = {i: unit * share for i, share in shares.items()}
+
+    def completed(self, scores: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+        """Return the scores with what `compare` and `relate` add."""
+        more = dict(self._related)
+        for i, value in self._similar.items():
+            more[i] = more.get(i, 0.0) + value
+        return [(score + more[i], i) if i in more else (score, i) for score, i in scores]
+
+    def scores(self, places: Iterable[int]) -> list[tuple[float, int]]:
+        """Return the score, the sum of its other `parts`, and the place of each message."""
+        query, facts, said_then = self._query, self._facts, self._said_then
+        words, neighbours, sessions = self._words, self._neighbours, self._sessions
+        unit = self._unit
+        speaker, when = query.speaker, WHEN * query.asks_when
+        found = []
+        for i in places:
+            length, session, who, flags = facts[i]
+            score = SESSION * sessions.get(session, 0.0)
+            if i in words:
+                score += unit * words[i]
+            else:
+                score += LENGTH * min(length, LONG) / LONG
+            if i in neighbours:
+                score += unit * neighbours[i]
+            if who == speaker:
+                score += SPEAKER
+            if flags:
+                if flags & ASKS:
+                    score -= QUESTION
+                if flags & TELLS_TIME:
+                    score += when
+            if i in said_then:
+                score += DATE
+            found.append((score, i))
+        return found
 
     def parts(self, i: int) -> dict[str, float]:
         """Return the parts of the score of message `i` by name, those that are not 0."""
@@ -220,6 +310,8 @@ class _Scorer:
             "words": self._unit * words,
             "neighbours": self._unit * self._neighbours.get(i, 0.0),
             "session": SESSION * self._sessions.get(session, 0.0),
+            "related": self._related.get(i, 0.0),
+            "similar": self._similar.get(i, 0.0),
             "speaker": SPEAKER * (speaker == self._query.speaker),
             "when": WHEN * (self._query.asks_when and bool(flags & TELLS_TIME)),
             "date": DATE * (i in self._said_then),

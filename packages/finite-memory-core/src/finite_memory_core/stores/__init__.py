@@ -1,4 +1,4 @@
-"""Stores: where transcripts are kept. `SQLiteStore` is loaded only when it is asked for."""
+"""Stores: where transcripts are kept. Those with a database are loaded when they are asked for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ from .base import Counted, Event, Session, Store, Version
 from .memory import InMemoryStore
 
 if TYPE_CHECKING:
+    from .postgres import PostgresStore
     from .sqlite import SQLiteStore
 
-__all__ = ["Counted", "Event", "InMemoryStore", "SQLiteStore", "Session", "Store", "Version"]
+__all__ = [
+    "Counted",
+    "Event",
+    "InMemoryStore",
+    "PostgresStore",
+    "SQLiteStore",
+    "Session",
+    "Store",
+    "Version",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from .sqlite import SQLiteStore
 
         return SQLiteStore
+    if name == "PostgresStore":
+        from .postgres import PostgresStore
+
+        return PostgresStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -11,15 +11,16 @@ To add a store, subclass `Store` and prove it with `finite_memory_core.testing.S
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from ..errors import ConfigError, MessageError
+from ..errors import ConfigError, MessageError, StoreError
 from ..messages import Message, check_text
 
 if TYPE_CHECKING:
-    from ..recall.index import Index
+    from ..recall.index import GrowingIndex
+    from ..recall.vectors import Vectors
 
 
 class Version(NamedTuple):
@@ -101,6 +102,38 @@ class Store(ABC):
             ConflictError: the session is gone, or no longer at `version`; nothing was written.
         """
 
+    def erase(
+        self,
+        session_id: str,
+        version: Version,  # noqa: ARG002
+        messages: Mapping[int, Counted],  # noqa: ARG002
+        events: Mapping[int, Event],  # noqa: ARG002
+        appended: Sequence[Event],  # noqa: ARG002
+    ) -> bool:
+        """Put others in the place of messages and events, in one transaction, durably.
+
+        What stood there cannot be read from the store any more, nor from its index.
+
+        Args:
+            session_id: the session.
+            version: the version that the caller last saw.
+            messages: what stands at these places of the transcript from now on.
+            events: what stands at these places of the events.
+            appended: events to append.
+
+        Returns:
+            Whether the old bytes are gone from all files already. If not, nobody is told them by
+            this store any more, but its files still hold them: its documentation says how long.
+
+        Raises:
+            ConflictError: as for `append`; nothing was changed.
+            StoreError: the store cannot do that, as one that does not override this.
+        """
+        raise StoreError(
+            f"{type(self).__name__} cannot erase single messages (of session {session_id!r}); use "
+            "a store that can, or delete the session"
+        )
+
     @abstractmethod
     def messages(
         self, session_id: str, start: int = 0, stop: int | None = None
@@ -124,10 +157,42 @@ class Store(ABC):
         Its cost must not grow with the length of the session.
         """
 
-    def index(self, session_id: str) -> Index | None:  # noqa: ARG002
+    def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
+        """Return some messages by their index; those that are not there are left out."""
+        return {
+            index: counted
+            for index in indices
+            for counted in self.messages(session_id, index, index + 1)
+        }
+
+    def set_scope(self, session_id: str, scope: str | None) -> None:  # noqa: ARG002
+        """Let a session belong to `scope` from now on; None for to none.
+
+        Raises:
+            ConflictError: there is no such session.
+            ConfigError: the store keeps no scopes, as one that does not override this.
+        """
+        if scope is not None:
+            raise ConfigError(f"{type(self).__name__} keeps no scopes; got scope {scope!r:.80}")
+
+    def scoped(self, scope: str, limit: int) -> list[Session]:  # noqa: ARG002
+        """Return the heads of the newest `limit` sessions of exactly that scope, oldest first.
+
+        Its cost must not grow with the number of sessions beyond it.
+        """
+        return []
+
+    def index(self, session_id: str) -> GrowingIndex | None:  # noqa: ARG002
         """Return the store's own index of a session, for recall; None if it keeps none.
 
         Without one the memory builds an index of its own, from the whole transcript.
+        """
+        return None
+
+    def vectors(self, session_id: str) -> Vectors | None:  # noqa: ARG002
+        """Return the place for the vectors of a session's messages; None if it keeps none.
+
+        Without one the memory keeps them itself, and they are computed again when it is resumed.
         """
         return None
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConflictError
 from ..messages import Message, Role
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
+
+if TYPE_CHECKING:
+    from ..recall.vectors import Vectors
 
 _SEGMENT = 256  # messages that are packed at once
 _RECENT = 1_024  # messages kept as objects, before some are packed
@@ -92,6 +95,19 @@ class PackedLog:
             first, recent = self._recent
         recent[length - first :] = messages
 
+    def replaced(self, length: int, changes: Mapping[int, Counted]) -> PackedLog:
+        """Return the first `length` messages with others in some places."""
+        other = PackedLog()
+        other._segments = [*self._segments]
+        for number in {index // _SEGMENT for index in changes}:
+            if number < len(self._segments):
+                places = range(number * _SEGMENT, (number + 1) * _SEGMENT)
+                other._segments[number] = _Segment([changes.get(i, self[i]) for i in places])
+        first, recent = self._recent
+        kept = enumerate(recent[: length - first], first)
+        other._recent = (first, [changes.get(i, counted) for i, counted in kept])
+        return other
+
     def _pack(self, length: int) -> None:
         first, recent = self._recent
         packed = len(self._segments) * _SEGMENT
@@ -114,8 +130,10 @@ class _Log:
 
     def __init__(self, settings: str) -> None:
         self.settings = settings
+        self.scope: str | None = None
         self.head = _Head(Version(0, 0), {})
         self.messages = PackedLog()
+        self.vectors: Vectors | None = None
         self.events: list[Event] = []
 
     def append(self, messages: Sequence[Counted], events: Sequence[Event]) -> None:
@@ -126,6 +144,26 @@ class _Log:
             self.events[happened:] = events
             last = last | {event.kind: i for i, event in enumerate(events, happened)}
         self.head = _Head(Version(said + len(messages), happened + len(events)), last)
+
+    def erased(
+        self,
+        messages: Mapping[int, Counted],
+        events: Mapping[int, Event],
+        appended: Sequence[Event],
+    ) -> _Log:
+        """Return a log with others in the place of messages and events; this one stays as it is."""
+        other, (version, _) = _Log(self.settings), self.head
+        other.scope, other.vectors = self.scope, self.vectors
+        if other.vectors is not None:
+            other.vectors.forget(messages)
+        other.messages = self.messages.replaced(version.messages, messages)
+        kept = enumerate(self.events[: version.events])
+        other.events = [*(events.get(i, event) for i, event in kept), *appended]
+        other.head = _Head(
+            Version(version.messages, len(other.events)),
+            {event.kind: i for i, event in enumerate(other.events)},
+        )
+        return other
 
 
 class InMemoryStore(Store):
@@ -168,6 +206,23 @@ class InMemoryStore(Store):
                 raise ConflictError(conflict(session_id, version, found))
             log.append(messages, events)
 
+    def erase(
+        self,
+        session_id: str,
+        version: Version,
+        messages: Mapping[int, Counted],
+        events: Mapping[int, Event],
+        appended: Sequence[Event],
+    ) -> bool:
+        """See `Store.erase`."""
+        with self._lock:
+            log = self._sessions.get(session_id)
+            if log is None or log.head.version != version:
+                found = log.head.version if log else None
+                raise ConflictError(conflict(session_id, version, found))
+            self._sessions[session_id] = log.erased(messages, events, appended)
+        return True
+
     def messages(
         self, session_id: str, start: int = 0, stop: int | None = None
     ) -> Iterator[Counted]:
@@ -189,6 +244,33 @@ class InMemoryStore(Store):
         log = self._sessions.get(session_id)
         index = None if log is None else log.head.last.get(kind)
         return None if log is None or index is None else (index, log.events[index])
+
+    def set_scope(self, session_id: str, scope: str | None) -> None:
+        """See `Store.set_scope`."""
+        with self._lock:
+            log = self._sessions.get(session_id)
+            if log is None:
+                raise ConflictError(conflict(session_id, Version(0, 0), None))
+            log.scope = scope
+
+    def scoped(self, scope: str, limit: int) -> list[Session]:
+        """See `Store.scoped`."""
+        found: list[Session] = []
+        for id_, log in reversed(list(self._sessions.items())):
+            if log.scope == scope and len(found) < limit:
+                found.append(Session(id_, log.settings, log.head.version))
+        return found[::-1]
+
+    def vectors(self, session_id: str) -> Vectors | None:
+        """See `Store.vectors`."""
+        from ..recall.vectors import InMemoryVectors  # only where there is an embedder
+
+        log = self._sessions.get(session_id)
+        if log is None:
+            return None
+        if log.vectors is None:
+            log.vectors = InMemoryVectors()
+        return log.vectors
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`."""

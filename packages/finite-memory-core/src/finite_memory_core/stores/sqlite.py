@@ -12,14 +12,19 @@ from __future__ import annotations
 import json
 import os
 from binascii import crc32
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from sqlite3 import Connection
 from sys import getsizeof
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConflictError, CorruptError, StoreError
 from ..messages import Message
 from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
 from .sqlite_file import SQLiteFile, readable
+
+if TYPE_CHECKING:
+    from ..recall.index import GrowingIndex
+    from ..recall.vectors import Vectors
 
 _SHIFT = 32  # bits of a place that hold the index
 _PAGE_BYTES = 1 << 18  # how much text is read at once
@@ -29,6 +34,17 @@ _HEADS = "SELECT key, id, settings, messages, events, checksum FROM session"
 _LAST_EVENT = (
     "SELECT place, kind, at, body, checksum FROM event"
     " WHERE kind = ? AND place >= ? AND place < ? ORDER BY place DESC LIMIT 1"
+)
+
+_SCOPED = (
+    "SELECT key, id, settings, messages, events, checksum FROM session"
+    " WHERE key IN (SELECT session FROM scope WHERE name = ? ORDER BY session DESC LIMIT ?)"
+    " ORDER BY key DESC"
+)
+_PICKED_AT_ONCE = 32
+_PICK = (
+    "SELECT place, tokens, body, checksum FROM message"
+    f" WHERE place IN ({'?,' * (_PICKED_AT_ONCE - 1)}?)"
 )
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -67,8 +83,9 @@ class SQLiteStore(Store):
 
     Raises:
         StoreError: the file cannot be opened, or is another application's database.
-        CorruptError: it is no database, or damaged. A file up to 32 MiB is checked whole; of a
-            larger one only header, schema and length. Each row is checked when it is read.
+        CorruptError: it is no database, or damaged. Of a file up to 32 MiB all that was said is
+            checked; of a larger one only header, schema and length. Each row is checked when it
+            is read. A damaged index is no error: it is built again.
         VersionError: a newer release wrote it.
     """
 
@@ -127,6 +144,57 @@ class SQLiteStore(Store):
                 (*grown, _checksum(session_id, head.session.settings, *grown), head.key),
             )
 
+    def erase(
+        self,
+        session_id: str,
+        version: Version,
+        messages: Mapping[int, Counted],
+        events: Mapping[int, Event],
+        appended: Sequence[Event],
+    ) -> bool:
+        """See `Store.erase`. What stood there is overwritten, in the file and in its log.
+
+        Where a reader kept the log from being emptied, the next erasure that meets none does it,
+        or the last one to close the file.
+        """
+        from . import packed_index, sqlite_vectors
+
+        bodies = {i: (tokens, _encode(m.to_dict())) for i, (m, tokens) in messages.items()}
+        grown = Version(version.messages, version.events + len(appended))
+        with self._file.transaction() as db:
+            head = self._head(session_id)
+            if head is None or head.session.version != version:
+                found = head.session.version if head else None
+                raise ConflictError(conflict(session_id, version, found))
+            self._replace(db, head, _MESSAGES, "tokens = ?, body = ?", bodies)
+            self._replace(db, head, _EVENTS, "kind = ?, at = ?, body = ?", events)
+            db.executemany(
+                "INSERT INTO event VALUES (?, ?, ?, ?, ?)", _rows(head, version.events, appended)
+            )
+            db.execute(
+                "UPDATE session SET events = ?, checksum = ? WHERE key = ?",
+                (grown.events, _checksum(session_id, head.session.settings, *grown), head.key),
+            )
+            packed_index.drop(db, head.key)
+            sqlite_vectors.forget(db, head.key, messages)
+        return self._file.fold_log()
+
+    def _replace(
+        self,
+        db: Connection,
+        head: _Head,
+        log: _Log,
+        columns: str,
+        rows: Mapping[int, tuple[Any, ...]],
+    ) -> None:
+        for index, fields in rows.items():
+            changed = db.execute(
+                f"UPDATE {log.name} SET {columns}, checksum = ? WHERE place = ?",
+                (*fields, _checksum(index, *fields), head.place(index)),
+            )
+            if changed.rowcount != 1:
+                raise self._missing(head, log, index)
+
     def messages(
         self, session_id: str, start: int = 0, stop: int | None = None
     ) -> Iterator[Counted]:
@@ -138,11 +206,13 @@ class SQLiteStore(Store):
         for index, (tokens, body) in self._read(
             head, _MESSAGES, start, end if stop is None else min(stop, end)
         ):
-            try:
-                message = Message.from_dict(json.loads(body))
-            except ValueError as error:
-                raise self._altered(f"message {index} of session {session_id!r}") from error
-            yield Counted(message, tokens)
+            yield self._counted(head, index, tokens, body)
+
+    def _counted(self, head: _Head, index: int, tokens: int, body: bytes) -> Counted:
+        try:
+            return Counted(Message.from_dict(json.loads(body)), tokens)
+        except ValueError as error:
+            raise self._altered(f"message {index} of session {head.session.id!r}") from error
 
     def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
         """See `Store.events`."""
@@ -164,18 +234,74 @@ class SQLiteStore(Store):
         index = row[0] - head.place(0)
         return index, _event(*self._checked(head, _EVENTS, index, row))
 
+    def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
+        """See `Store.pick`."""
+        head = self._head(session_id)
+        if head is None:
+            return {}
+        end = head.session.version.messages
+        wanted = sorted({head.place(index) for index in indices if 0 <= index < end})
+        found: dict[int, Counted] = {}
+        with self._file.borrowed() as db:
+            for start in range(0, len(wanted), _PICKED_AT_ONCE):
+                some = wanted[start : start + _PICKED_AT_ONCE]
+                some += some[-1:] * (_PICKED_AT_ONCE - len(some))
+                for row in db.execute(_PICK, some).fetchall():
+                    index = row[0] - head.place(0)
+                    found[index] = self._counted(
+                        head, index, *self._checked(head, _MESSAGES, index, row)
+                    )
+        return found
+
+    def set_scope(self, session_id: str, scope: str | None) -> None:
+        """See `Store.set_scope`."""
+        with self._file.borrowed() as db:
+            head = self._head(session_id)
+            if head is None:
+                raise ConflictError(conflict(session_id, Version(0, 0), None))
+            row = db.execute("SELECT name FROM scope WHERE session = ?", (head.key,)).fetchone()
+        if row == (None if scope is None else (scope.encode(),)):
+            return
+        with self._file.transaction() as db:
+            if scope is None:
+                db.execute("DELETE FROM scope WHERE session = ?", (head.key,))
+            else:
+                db.execute("INSERT OR REPLACE INTO scope VALUES (?, ?)", (head.key, scope))
+
+    def scoped(self, scope: str, limit: int) -> list[Session]:
+        """See `Store.scoped`."""
+        with self._file.borrowed() as db:
+            rows = db.execute(_SCOPED, (scope, limit)).fetchall()
+        return [self._checked_head(row).session for row in reversed(rows)]
+
+    def index(self, session_id: str) -> GrowingIndex:
+        """See `Store.index`. It is kept in the file, and grows when it is searched."""
+        from .packed_index import PackedIndex  # only where something is searched
+
+        return PackedIndex(self._file, session_id)
+
+    def vectors(self, session_id: str) -> Vectors:
+        """See `Store.vectors`. They are kept in the file."""
+        from .sqlite_vectors import SQLiteVectors  # only where there is an embedder
+
+        return SQLiteVectors(self._file, session_id)
+
     def delete(self, session_id: str) -> None:
         """See `Store.delete`. What was said is overwritten, in the file and in its log."""
+        from . import packed_index, sqlite_vectors
+
         with self._file.transaction() as db:
             head = self._head(session_id)
             if head is None:
                 return
+            sqlite_vectors.remove(db, head.key)
             places = head.place(0), head.place(1 << _SHIFT)
             for table in ("message", "event"):
                 db.execute(f"DELETE FROM {table} WHERE place >= ? AND place < ?", places)
+            packed_index.remove(db, head.key)
+            db.execute("DELETE FROM scope WHERE session = ?", (head.key,))
             db.execute("DELETE FROM session WHERE key = ?", (head.key,))
-        with self._file.borrowed() as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._file.fold_log()
 
     def close(self) -> None:
         """See `Store.close`. The last one to close a file folds its write-ahead log into it."""

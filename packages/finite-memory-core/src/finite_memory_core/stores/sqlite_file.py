@@ -51,9 +51,73 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         # An index of SQLite ends in the row id, so this one finds the newest event of a kind.
         "CREATE INDEX event_by_kind ON event (kind)",
     ),
+    (
+        # From here on derived from the transcripts: see `packed_index`.
+        """
+        CREATE TABLE indexed (
+            session INTEGER PRIMARY KEY,
+            format TEXT NOT NULL,
+            generation INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            terms INTEGER NOT NULL,
+            speakers INTEGER NOT NULL,
+            postings INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE posting (
+            session INTEGER NOT NULL,
+            term BLOB NOT NULL,
+            first INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            places BLOB NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (session, term, first)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE fact (
+            place INTEGER PRIMARY KEY,
+            before INTEGER NOT NULL,
+            entries BLOB NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE speaker (
+            session INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            first INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (session, number)
+        ) WITHOUT ROWID
+        """,
+        # Derived from them by an embedder: see `sqlite_vectors`.
+        """
+        CREATE TABLE embedded (
+            session INTEGER PRIMARY KEY,
+            embedder TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE vector (
+            place INTEGER PRIMARY KEY,
+            packed BLOB NOT NULL,
+            checksum INTEGER NOT NULL
+        )
+        """,
+        # Which sessions are searched together.
+        "CREATE TABLE scope (session INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+        "CREATE INDEX scope_by_name ON scope (name)",
+    ),
 )
 
 _CHECKED_BYTES = 32 << 20  # on opening, files up to this size are checked whole
+_SAID = ("session", "message", "event", "scope")  # what cannot be made again; checked on opening
 
 # What a user can do about each of SQLite's result codes.
 _ADVICE: dict[int, tuple[type[StoreError], str]] = {
@@ -175,6 +239,38 @@ class SQLiteFile:
                     db.execute("ROLLBACK")
                 raise
 
+    def fold_log(self) -> bool:
+        """Fold the write-ahead log into the file and empty it; return whether that could be done.
+
+        A reader elsewhere keeps it from that for as long as it reads; it is waited for.
+        """
+        with self.borrowed() as db:
+            return not pragma(db, "wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def passing(self) -> Iterator[sqlite3.Connection]:
+        """Write what can be made again, as `transaction` does; a loss of power may undo it."""
+        with self.borrowed() as db:
+            db.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with self.transaction():
+                    yield db
+            finally:
+                db.execute("PRAGMA synchronous = FULL")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Read what belongs together, while other processes may write; other threads wait."""
+        with self.borrowed() as db:
+            if db.in_transaction:  # a snapshot within a snapshot
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Check that the file is ours and whole, and bring it to our schema."""
         db.text_factory = bytes  # text that is no UTF-8 must reach the checksum
@@ -211,7 +307,8 @@ class SQLiteFile:
         size = pragma(db, "page_count") * pragma(db, "page_size")
         found = b"ok"
         if size <= _CHECKED_BYTES:
-            found = pragma(db, "integrity_check(1)")
+            checks = (pragma(db, f"integrity_check({table})") for table in _SAID if _has(db, table))
+            found = next((answer for answer in checks if answer != b"ok"), b"ok")
         if not _size(f"{self.path}-wal") and 0 < _size(self.path) < size:
             found = b"the end of the file is missing"  # SQLite fills up a last page with zeros
         if found != b"ok":
@@ -288,6 +385,10 @@ def _identity(path: str) -> tuple[int, int] | None:
 def pragma(db: sqlite3.Connection, name: str) -> Any:
     """Return the first value that a pragma answers."""
     return db.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _has(db: sqlite3.Connection, table: str) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
 
 
 def readable(value: object) -> str:

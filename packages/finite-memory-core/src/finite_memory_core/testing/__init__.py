@@ -1,9 +1,9 @@
 """What tests of your own code, and of your own policy, store or backend, can use.
 
-Fakes: `ScriptedBackend`, `FailingStore`, `TickingClock`. Contracts, to be inherited by a class of
-your tests: `PolicyContract`, `StoreContract` (`DurableStoreContract` for one that outlives its
-process), `BackendContract`. The conformance fuzz: `fuzz_policy`; for what is no policy
-see the modules `fuzz` and `violations`.
+Fakes: `ScriptedBackend`, `FailingStore`, `TickingClock`, `WordEmbedder`. Contracts, to be
+inherited by a class of your tests: `PolicyContract`, `StoreContract` (`DurableStoreContract` for
+one that outlives its process), `BackendContract`. The conformance fuzz: `fuzz_policy`; for what is
+no policy see the modules `fuzz` and `violations`.
 
 Nothing here needs pytest. To have its asserts explain themselves, a ``conftest.py`` calls
 ``pytest.register_assert_rewrite("finite_memory_core.testing")`` before anything is imported.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         FailingStore as FailingStore,
         ScriptedBackend as ScriptedBackend,
         TickingClock as TickingClock,
+        WordEmbedder as WordEmbedder,
     )
     from .fuzz import FuzzReport as FuzzReport, fuzz_policy as fuzz_policy
     from .policies import PolicyContract as PolicyContract
@@ -37,6 +38,7 @@ _HOME = {
     "ScriptedBackend": "fakes",
     "StoreContract": "stores",
     "TickingClock": "fakes",
+    "WordEmbedder": "fakes",
     "fuzz_policy": "fuzz",
 }
 
@@ -49,6 +51,7 @@ __all__ = [
     "ScriptedBackend",
     "StoreContract",
     "TickingClock",
+    "WordEmbedder",
     "fuzz_policy",
 ]
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from binascii import crc32
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..backends.base import Backend, Delta, Usage
 from ..context import Context
 from ..errors import BackendError, StoreError
 from ..messages import Message
 from ..stores.base import Counted, Event, Session, Store, Version
+
+if TYPE_CHECKING:
+    from ..recall.index import GrowingIndex
 
 Line: TypeAlias = "str | Message | BaseException | Sequence[str | Delta | BaseException]"
 """One reply of a script: text, a message, an error to raise, or any of it piece by piece."""
@@ -74,7 +79,7 @@ def _pieces(line: Line) -> Sequence[str | Delta | BaseException]:
 
 
 class FailingStore(Store):
-    """Passes everything on to another store, but fails at chosen appends.
+    """Passes everything on to another store, but fails at chosen appends; an erasure is one too.
 
     Args:
         store: does the work.
@@ -109,10 +114,28 @@ class FailingStore(Store):
         events: Sequence[Event],
     ) -> None:
         """See `Store.append`."""
+        with self._failing() as passes:
+            if passes:
+                self._store.append(session_id, version, messages, events)
+
+    def erase(
+        self,
+        session_id: str,
+        version: Version,
+        messages: Mapping[int, Counted],
+        events: Mapping[int, Event],
+        appended: Sequence[Event],
+    ) -> bool:
+        """See `Store.erase`."""
+        with self._failing() as passes:
+            return passes and self._store.erase(session_id, version, messages, events, appended)
+
+    @contextmanager
+    def _failing(self) -> Iterator[bool]:
+        """Say whether to pass it on, and fail afterwards where it should."""
         self.appends += 1
         fails = self.appends in self._fail_at
-        if self._written or not fails:
-            self._store.append(session_id, version, messages, events)
+        yield self._written or not fails
         if fails:
             raise self._error or StoreError(f"append {self.appends} was made to fail")
 
@@ -142,6 +165,22 @@ class FailingStore(Store):
         """See `Store.last_event`."""
         return self._store.last_event(session_id, kind)
 
+    def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
+        """See `Store.pick`."""
+        return self._store.pick(session_id, indices)
+
+    def set_scope(self, session_id: str, scope: str | None) -> None:
+        """See `Store.set_scope`."""
+        self._store.set_scope(session_id, scope)
+
+    def scoped(self, scope: str, limit: int) -> list[Session]:
+        """See `Store.scoped`."""
+        return self._store.scoped(scope, limit)
+
+    def index(self, session_id: str) -> GrowingIndex | None:
+        """See `Store.index`."""
+        return self._store.index(session_id)
+
     def delete(self, session_id: str) -> None:
         """See `Store.delete`."""
         self._store.delete(session_id)
@@ -149,6 +188,42 @@ class FailingStore(Store):
     def close(self) -> None:
         """See `Store.close`."""
         self._store.close()
+
+
+class WordEmbedder:
+    """Knows texts by their words, each word a dimension; no model, and always the same.
+
+    Args:
+        alike: words that mean the same as others: ``{"sibling": "sister"}``.
+        dimension: of its vectors; words share one where there are more of them.
+        name: what it is called where its vectors are stored.
+
+    Attributes:
+        batches: the texts that it was given, batch by batch.
+    """
+
+    def __init__(
+        self,
+        alike: Mapping[str, str] | None = None,
+        *,
+        dimension: int = 512,
+        name: str = "words",
+    ) -> None:
+        self._alike = dict(alike or {})
+        self._dimension = dimension
+        self.name = name
+        self.batches: list[list[str]] = []
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See `Embedder.embed`."""
+        self.batches.append([*texts])
+        return [self._vector(text) for text in texts]
+
+    def _vector(self, text: str) -> list[float]:
+        vector = [0.0] * self._dimension
+        for word in re.findall(r"\w+", text.lower()):
+            vector[crc32(self._alike.get(word, word).encode()) % self._dimension] += 1.0
+        return vector
 
 
 class TickingClock:

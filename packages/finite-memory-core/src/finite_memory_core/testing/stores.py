@@ -227,6 +227,70 @@ class StoreContract:
             assert [session.id for session in store.sessions()] == ["a", "c", "b"]
             assert counted("c", "c") == list(store.messages("c"))
 
+    def test_erasing(self) -> None:
+        """What is erased is replaced in its place, the rest stays, and the version goes on."""
+        written = counted(*(f"message {i}" for i in range(1_700)))
+        events = [Event("pin", i, f'"{i}"') for i in range(5)]
+        stone = Counted(Message.assistant("gone", metadata={"at": "now"}), 0)
+        with self.open() as store:
+            for id_ in ("s", "other"):
+                store.create(id_, "{}")
+                store.append(id_, EMPTY, written, events)
+            version = Version(1_700, 5)
+            blank = Event("erased", 0, "null")
+            more = [Event("checkpoint", 1_700, "{}")]
+            for stale in (Version(1_700, 4), Version(1_699, 5), EMPTY):
+                _refused(ConflictError, store.erase, "s", stale, {3: stone}, {}, more)
+            _refused(ConflictError, store.erase, "none", EMPTY, {}, {}, more)
+            assert written == list(store.messages("s"))
+            gone = store.erase("s", version, {3: stone, 1_699: stone}, {4: blank}, more)
+            assert gone in (True, False)
+            assert [*written[:3], stone, *written[4:-1], stone] == list(store.messages("s"))
+            assert [*events[:4], blank, *more] == list(store.events("s"))
+            assert (3, events[3]) == store.last_event("s", "pin")
+            assert (5, more[0]) == store.last_event("s", "checkpoint")
+            assert Version(1_700, 6) == _version(store, "s")
+            store.append("s", Version(1_700, 6), counted("new"), [])
+            assert counted("new") == list(store.messages("s", 1_700))
+            assert (written, events) == (list(store.messages("other")), list(store.events("other")))
+
+    def test_picking(self) -> None:
+        """Messages are picked by index, in any order and number; those not there are left out."""
+        written = counted(*(f"message {i}" for i in range(1_700)))
+        with self.open() as store:
+            store.create("s", "{}")
+            store.append("s", EMPTY, written, [])
+            for wanted in ([], [5], [1_699, 0, 3, 3], list(range(0, 1_700, 7))):
+                assert {i: written[i] for i in wanted} == store.pick("s", wanted)
+            assert {2: written[2]} == store.pick("s", [2, 1_700, 9_999])
+            assert {} == store.pick("none", [0])
+
+    def test_scopes(self) -> None:
+        """The sessions of a scope are those that were put in it, by exactly its name."""
+        near = ("user:ada", "user:adam", "user:", "USER:ADA", "user:ada ", "%", "' OR 1=1")
+        names = [*SCRIPTS, *near]
+        with self.open() as store:
+            for number, name in enumerate(names):
+                for id_ in (f"{number}", f"{number}-"):
+                    store.create(id_, "{}")
+                    store.set_scope(id_, name)
+                store.create(f"{number} without", "{}")
+            for number, name in enumerate(names):
+                assert [f"{number}", f"{number}-"] == [s.id for s in store.scoped(name, 9)]
+                assert [f"{number}-"] == [s.id for s in store.scoped(name, 1)]
+            assert [] == store.scoped("nobody's", 9)
+            store.set_scope("0", "user:ada")
+            store.set_scope("0-", None)
+            store.append("0", EMPTY, counted("a"), [])
+            ada = names.index("user:ada")
+            heads = [store.session(id_) for id_ in ("0", f"{ada}", f"{ada}-")]
+            assert heads == store.scoped("user:ada", 9)
+            assert [] == store.scoped(names[0], 9)
+            store.delete(f"{ada}")
+            store.create(f"{ada}", "{}")
+            assert ["0", f"{ada}-"] == [s.id for s in store.scoped("user:ada", 9)]
+            _refused(ConflictError, store.set_scope, "none", "user:ada")
+
     def test_sessions_are_listed_oldest_first(self) -> None:
         """The order is that of creation, not of names or of use."""
         with self.open() as store:

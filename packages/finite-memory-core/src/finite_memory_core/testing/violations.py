@@ -81,8 +81,10 @@ class Checker:
         self._question: _Seen | None = None
 
     def append(self, message: AnyMessage) -> None:
-        """Add a message to the transcript."""
+        """Add a message to the transcript; where one was forgotten, nothing may be shown."""
         seen = _see(message)
+        if seen.mark == "forgotten":
+            return
         self._where.setdefault(seen.key, []).append(len(self._said))
         self._said.append(seen)
         if seen.role in _INSTRUCTING:

@@ -1,0 +1,192 @@
+"""Train the small model that the quality figures and some tests use.
+
+::
+
+    python benchmarks/kv/train.py            # some twenty minutes on two CPU cores
+
+A Llama of three layers (rotary positions, grouped queries), trained from a seed on the chats of
+`world`. A model learns to look things up only after a phase change, which copying brings on: so
+every second batch of the first stage is a random sequence said twice. Then come more facts and
+longer chats. The result goes to ``benchmarks/kv/model``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from benchmarks.kv import world
+
+MODEL = Path(__file__).resolve().parent / "model"
+IGNORED = -100
+LM_WEIGHT = 0.2
+"""How much all tokens count beside the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of the curriculum.
+
+    Attributes:
+        steps: the most steps.
+        facts: the most facts in a chat.
+        filler: the most words of small talk in a chat.
+        batch: chats a step.
+        copying: whether every second batch is copying.
+        enough: the share of right answers, on average over 50 steps, that ends it early.
+    """
+
+    steps: int
+    facts: int
+    filler: int
+    batch: int
+    copying: bool
+    enough: float
+
+
+STAGES = (
+    Stage(4_000, 4, 16, 48, copying=True, enough=0.98),
+    Stage(600, 8, 64, 32, copying=False, enough=0.98),
+    Stage(600, 12, 160, 16, copying=False, enough=0.98),
+    Stage(900, 16, 320, 8, copying=False, enough=1.01),
+)
+
+
+def config() -> LlamaConfig:
+    """Return the shape of the model."""
+    return LlamaConfig(
+        vocab_size=len(world.WORDS),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=8_192,
+        pad_token_id=world.IDS["<pad>"],
+        bos_token_id=world.IDS["<s>"],
+        eos_token_id=world.END,
+        tie_word_embeddings=True,
+    )
+
+
+def chat(rng: random.Random, stage: Stage) -> tuple[list[int], list[int]]:
+    """Return the ids of a chat and the labels of its answers."""
+    known = world.facts(rng, rng.randint(1, stage.facts))
+    ids, labels = [world.IDS["<s>"]], [IGNORED]
+
+    def say(user: str, bot: str, counts: bool) -> None:
+        asked = [world.USER, *(world.IDS[w] for w in user.split()), world.END, world.BOT]
+        answered = [*(world.IDS[w] for w in bot.split()), world.END]
+        ids.extend([*asked, *answered])
+        labels.extend([IGNORED] * len(asked))
+        labels.extend(answered if counts else [IGNORED] * len(answered))
+
+    for user, bot in world.turns(rng, known, rng.randint(0, stage.filler)):
+        say(user, bot, counts=False)
+    for fact in rng.sample(known, min(len(known), 6)):
+        say(fact.question, fact.answer, counts=True)
+    return ids, labels
+
+
+def chats(rng: random.Random, stage: Stage) -> tuple[Tensor, Tensor]:
+    """Return ids and labels of a batch, (batch, length) each, padded at the end."""
+    made = [chat(rng, stage) for _ in range(stage.batch)]
+    longest = max(len(ids) for ids, _ in made)
+    pad = world.IDS["<pad>"]
+    ids = torch.tensor([i + [pad] * (longest - len(i)) for i, _ in made])
+    labels = torch.tensor([k + [IGNORED] * (longest - len(k)) for _, k in made])
+    return ids, labels
+
+
+def copies(rng: random.Random, batch: int) -> tuple[Tensor, Tensor]:
+    """Return sequences of random words, each said twice; the labels are the second half."""
+    length = rng.randint(8, 48)
+    first = torch.tensor(
+        [[rng.randrange(len(world.SPECIAL), len(world.WORDS)) for _ in range(length)]
+         for _ in range(batch)]
+    )  # fmt: skip
+    start = torch.full((batch, 1), world.IDS["<s>"])
+    ids = torch.cat([start, first, first], 1)
+    labels = torch.cat([torch.full((batch, length + 2), IGNORED), first[:, 1:]], 1)
+    return ids, labels
+
+
+def losses(
+    model: LlamaForCausalLM, ids: Tensor, labels: Tensor, talk: bool
+) -> tuple[Tensor, float]:
+    """Return the loss, and the share of things told that are right."""
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1].flatten(0, 1)
+    wanted, following = labels[:, 1:].flatten(), ids[:, 1:].flatten()
+    loss = cross_entropy(logits, wanted, ignore_index=IGNORED)
+    if talk:
+        loss = loss + LM_WEIGHT * cross_entropy(logits, following, ignore_index=world.IDS["<pad>"])
+    things = (wanted >= world.IDS[world.THINGS[0]]) & (wanted <= world.IDS[world.THINGS[-1]])
+    right = (logits.argmax(-1) == wanted)[things]
+    return loss, float(right.float().mean()) if len(right) else 0.0
+
+
+def train(model: LlamaForCausalLM, stages: tuple[Stage, ...]) -> None:
+    """Train through the stages."""
+    rng = random.Random(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    started, done = time.perf_counter(), 0
+    total = sum(stage.steps for stage in stages)
+    for number, stage in enumerate(stages):
+        shares: list[float] = []
+        for step in range(stage.steps):
+            late = number == len(stages) - 1
+            fade = 1 - step / stage.steps if late else 1.0
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-3 * min(1.0, (done + 1) / 100) * max(0.05, fade)
+            copying = stage.copying and step % 2 == 0
+            ids, labels = copies(rng, stage.batch) if copying else chats(rng, stage)
+            loss, share = losses(model, ids, labels, talk=not copying)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            done += 1
+            if not copying:
+                shares = [*shares[-49:], share]
+            if step % 50 == 49:
+                mean = sum(shares) / len(shares)
+                minutes = (time.perf_counter() - started) / 60
+                print(
+                    f"stage {number} step {step + 1:4d} ({done} of {total}): loss {loss:.3f}, "
+                    f"right {mean:.3f}, {minutes:.1f} min",
+                    flush=True,
+                )
+                if len(shares) == 50 and mean >= stage.enough:
+                    break
+
+
+def main() -> int:
+    """Train and save."""
+    parser = argparse.ArgumentParser(description="Train the small model.")
+    parser.add_argument("--out", type=Path, default=MODEL)
+    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it works")
+    asked = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    model = LlamaForCausalLM(config()).train()
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
+    stages = (Stage(4, 4, 16, 8, True, 1.01),) if asked.quick else STAGES
+    train(model, stages)
+    model.eval().save_pretrained(asked.out)
+    world.tokenizer().save_pretrained(asked.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

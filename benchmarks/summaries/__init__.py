@@ -1,0 +1,1 @@
+"""What a summary keeps, what it refuses, and what that costs."""

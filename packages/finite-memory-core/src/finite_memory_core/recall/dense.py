@@ -1,0 +1,343 @@
+"""What is said in other words: how alike a question and the messages are by an embedder.
+
+Each message has one vector, computed once and kept. A search compares the question with the bits
+of all vectors (one a dimension: above the average or not), and exactly with the nearest by these:
+their correlation is cheap, and hardly ever puts what is nearest by cosine behind many others
+(Charikar, "Similarity Estimation Techniques from Rounding Algorithms", 2002). The work of a search
+is bounded, however long the archive is.
+
+This module knows nothing of words and ranking.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import inf, sqrt
+from operator import gt
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..embedding import Embedder, embed, embedder_name
+from ..errors import EmbedderError
+from ..messages import Message
+from ..policies.base import Deadline
+from ..tombstone import is_tombstone
+from .analysis import searchable
+from .vectors import Head, InMemoryVectors, Vectors, codes_of, cosine, pack
+
+if TYPE_CHECKING:
+    from ..stores.base import Store
+
+MOST_MISSING = 2_048
+"""A search computes no more vectors than this; `Memory.index` computes any number."""
+BATCH = 64
+"""How many texts an embedder gets at once."""
+MOST_CHARACTERS = 2_000
+"""Of a longer text only the beginning is embedded, as most models do."""
+MOST_SCANNED = 30_000
+"""The bits of so many messages are compared, the newest."""
+MOST_COMPARED = 256
+"""So many messages are compared exactly; among as many the likeness is shared out."""
+_LEAST_COMPARED = 16
+"""Of each session, where many are searched together."""
+
+_PROBE = "My sister moved to another town last spring, and we adopted a dog."
+"""An embedder is known by its vector of this text: a changed model has another one."""
+_SAME = 0.999
+"""From this cosine on it is the same: the last digits differ between machines."""
+_BITS = bytes(ord("01"[byte & 1]) for byte in range(256))
+
+Read = Callable[[int, int], Iterator[Message]]
+"""Reads the messages in [start, stop)."""
+
+
+class Source:
+    """An embedder, and what it is asked once for all sessions: who it is, and the last question.
+
+    Args:
+        embedder: computes vectors.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._identity: str | None = None
+        self._asked = "", b""
+        self.dimension = 0
+
+    @property
+    def identity(self) -> str:
+        """Who it is: its name, its dimension, and its vector of a text of ours."""
+        if self._identity is None:
+            (probe,) = embed(self._embedder, [_PROBE])
+            self.dimension = len(probe)
+            values = [embedder_name(self._embedder), len(probe), pack(probe).hex()]
+            self._identity = json.dumps(values)
+        return self._identity
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return one vector a text.
+
+        Raises:
+            EmbedderError: it failed, or its vectors have another dimension now.
+        """
+        vectors = embed(self._embedder, texts) if texts else []
+        if vectors and len(vectors[0]) != self.dimension:
+            # Perhaps it is another one now: the next search will know.
+            self._identity, self._asked = None, ("", b"")
+            raise EmbedderError(
+                f"embedder {self._embedder!r} returned vectors of dimension {len(vectors[0])}, "
+                f"before of {self.dimension}; they cannot be compared"
+            )
+        return vectors
+
+    def question(self, text: str) -> bytes:
+        """Return the packed vector of a question."""
+        text = text.strip()[:MOST_CHARACTERS].encode("utf-8", "replace").decode()
+        if self._asked[0] != text or not self._asked[1]:
+            (vector,) = self.embed([text])
+            self._asked = text, pack(vector)
+        return self._asked[1]
+
+
+class Dense:
+    """Vectors of one session's messages, and the search in them.
+
+    Args:
+        source: computes them.
+        vectors: where they are kept.
+        read: reads messages.
+    """
+
+    def __init__(self, source: Source, vectors: Vectors, read: Read) -> None:
+        self._source = source
+        self.vectors = vectors
+        self._read = read
+        self._forget_bits()
+
+    def _forget_bits(self) -> None:
+        self._centre: list[float] | None = None
+        self._bits: list[int] = []
+        self._first = 0
+
+    # -- computing vectors ----------------------------------------------------------------------
+
+    def catch_up(self, stop: int, most: int | None, deadline: Deadline) -> int:
+        """Compute the vectors that the messages before `stop` lack; return how many.
+
+        What is computed before something fails stays.
+
+        Args:
+            stop: messages from here on are left for later.
+            most: if more are lacking, none is computed; None for any number.
+            deadline: checked before each batch.
+
+        Raises:
+            EmbedderError: the embedder failed, or `most` are not enough.
+            StoreError: the vectors cannot be read or written.
+            DeadlineExceeded: it took too long.
+        """
+        head = self._head()
+        lacking = max(0, stop - head.size)
+        if most is not None and lacking > most:
+            raise EmbedderError(
+                f"{lacking:,} messages have no vector yet, and a search computes at most {most:,}; "
+                "call memory.index() once to compute them all"
+            )
+        for start in range(head.size, stop, BATCH):
+            deadline.check()
+            packed = self._packed([*self._read(start, min(start + BATCH, stop))])
+            self.vectors.add(head, packed)
+            head = Head(head.embedder, start + len(packed))
+        return lacking
+
+    def _head(self) -> Head:
+        """Return what is there of this embedder's; of another's nothing stays."""
+        head, identity = self.vectors.head(), self._source.identity
+        if _same(identity, head.embedder):
+            return head
+        self.vectors.restart(identity)
+        self._forget_bits()
+        return Head(identity, 0)
+
+    def _packed(self, messages: Sequence[Message]) -> list[bytes]:
+        texts = [_text(message) for message in messages]
+        vectors = iter(self._source.embed([text for text in texts if text]))
+        return [pack(next(vectors)) if text else b"" for text in texts]
+
+    # -- searching ------------------------------------------------------------------------------
+
+    def compare(self, text: str, stop: int, deadline: Deadline) -> Comparison:
+        """Return how alike `text` and the messages before `stop` are.
+
+        Raises:
+            EmbedderError, StoreError, DeadlineExceeded: see `catch_up`.
+        """
+        return compare_all([(0, self, stop)], text, deadline)
+
+    def question(self, text: str) -> bytes:
+        """Return the packed vector of a question."""
+        return self._source.question(text)
+
+    def nearest(
+        self, text: str, stop: int, deadline: Deadline, scanned: int, compared: int
+    ) -> list[int]:
+        """Return the places whose bits differ least from the question's.
+
+        Args:
+            text: the question.
+            stop: only messages before it, all of which have their vectors.
+            deadline: checked before and after the embedder is asked.
+            scanned: so many messages are looked at, the newest.
+            compared: so many places are returned.
+        """
+        deadline.check()
+        asked = self.question(text)
+        deadline.check()
+        if stop <= compared:
+            return [*range(stop)]
+        first = max(0, stop - scanned)
+        bits = self._bits_from(first, stop)
+        if len(bits) <= compared:
+            return [*range(first, stop)]
+        alike = _correlations(self._bits_of(asked), bits, self._source.dimension)
+        least = sorted(alike)[-compared]
+        near = [place for place, value in enumerate(alike, first) if value > least]
+        last = [place for place, value in enumerate(alike, first) if value == least]
+        return near + last[len(near) - compared :]  # of equals the newest
+
+    def _bits_from(self, first: int, stop: int) -> list[int]:
+        """Return the bits of the vectors in [first, stop), most of which are remembered."""
+        if not self._first <= first <= self._first + len(self._bits):
+            self._bits, self._first = [], first
+        known = self._first + len(self._bits)
+        self._bits += [self._bits_of(packed) for packed in self.vectors.run(known, stop)]
+        bits = self._bits[first - self._first : stop - self._first]
+        if (spare := len(self._bits) - MOST_SCANNED) > MOST_SCANNED:
+            del self._bits[:spare]
+            self._first += spare
+        return bits
+
+    def _bits_of(self, packed: bytes) -> int:
+        if not packed:
+            return 0
+        if self._centre is None:
+            rows = [codes_of(p) for p in self.vectors.run(0, MOST_COMPARED) if p]
+            sums = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+            self._centre = sums or [0.0] * self._source.dimension
+        return int(bytes(map(gt, codes_of(packed), self._centre)).translate(_BITS), 2)
+
+
+class _Part(NamedTuple):
+    """The messages of one session among those that are compared.
+
+    Attributes:
+        start: the place of its first message among all.
+        stop: how many of its messages there are.
+        near: the places in it that are compared in any case.
+        vectors: where its vectors are.
+    """
+
+    start: int
+    stop: int
+    near: Sequence[int]
+    vectors: Vectors
+
+
+class Comparison:
+    """A question compared with messages. Has `best`, which ranking asks for."""
+
+    def __init__(self, asked: bytes, parts: Sequence[_Part]) -> None:
+        self._asked = asked
+        self._parts = parts
+
+    def best(self, places: Collection[int]) -> Mapping[int, float]:
+        """Return the messages most like the question, and how like: 1 the best, 0 the last.
+
+        Embedders differ in how alike they find any two texts, so what counts is how much the best
+        stand out from the others.
+
+        Args:
+            places: what is compared in any case.
+        """
+        cosines: dict[int, float] = {}
+        for start, stop, near, vectors in self._parts:
+            asked_for = (place - start for place in places if start <= place < start + stop)
+            candidates = sorted({*near, *asked_for})
+            packed = vectors.read(candidates)
+            cosines |= {start + i: cosine(self._asked, packed.get(i, b"")) for i in candidates}
+        ranked = sorted([*cosines.values(), 0.0], reverse=True)
+        half = max(2, sum(part.stop for part in self._parts) // 2)
+        last = ranked[min(MOST_COMPARED, half, len(ranked)) - 1]
+        spread = ranked[0] - last
+        return {i: (value - last) / spread for i, value in cosines.items() if value > last}
+
+
+def compare_all(
+    parts: Sequence[tuple[int, Dense, int]], text: str, deadline: Deadline
+) -> Comparison:
+    """Return how alike `text` and the messages of sessions are, one session behind another.
+
+    All bounds hold for all of them together; the last sessions come first.
+
+    Args:
+        parts: for each session the place of its first message among all, its vectors, and how many
+            of its messages are compared.
+        text: the question.
+        deadline: checked before each batch.
+
+    Raises:
+        EmbedderError, StoreError, DeadlineExceeded: see `Dense.catch_up`.
+    """
+    missing, scanned = MOST_MISSING, MOST_SCANNED
+    compared = max(_LEAST_COMPARED, MOST_COMPARED // max(1, len(parts)))
+    found, asked = [], b""
+    for start, dense, stop in reversed(parts):
+        missing -= dense.catch_up(stop, missing, deadline)
+        near = dense.nearest(text, stop, deadline, scanned, compared) if scanned else []
+        found.append(_Part(start, stop, near, dense.vectors))
+        scanned = max(0, scanned - stop)
+        asked = dense.question(text)
+    return Comparison(asked, found)
+
+
+def dense_of(source: Source, store: Store) -> Callable[[str], Dense]:
+    """Return what makes the search by meaning of any session of `store`."""
+
+    def make(session_id: str) -> Dense:
+        def read(start: int, stop: int) -> Iterator[Message]:
+            return (counted.message for counted in store.messages(session_id, start, stop))
+
+        vectors = store.vectors(session_id)
+        return Dense(source, InMemoryVectors() if vectors is None else vectors, read)
+
+    return make
+
+
+def _text(message: Message) -> str:
+    """Return what is embedded of a message: who says what; "" where nothing can be found."""
+    silent = message.role.instructs or is_tombstone(message)
+    text = "" if silent else searchable(message)[:MOST_CHARACTERS].strip()
+    return f"{message.name or message.role.value}: {text}" if text else ""
+
+
+def _same(identity: str, stored: str) -> bool:
+    """Whether two identities are of the same embedder."""
+    if not stored:
+        return False
+    name, dimension, probe = json.loads(identity)
+    name_then, dimension_then, probe_then = json.loads(stored)
+    if (name, dimension) != (name_then, dimension_then):
+        return False
+    if not (probe and probe_then):
+        return bool(probe == probe_then)
+    return cosine(bytes.fromhex(probe), bytes.fromhex(probe_then)) >= _SAME
+
+
+def _correlations(mine: int, others: Sequence[int], dimension: int) -> list[float]:
+    """Return how `mine` and the others correlate, bit by bit, times a constant; 0 for no bits."""
+    own = mine.bit_count()
+    spreads = [sqrt(n * (dimension - n)) or inf for n in range(dimension + 1)]
+    return [
+        ((mine & bits).bit_count() * dimension - own * (n := bits.bit_count())) / spreads[n]
+        for bits in others
+    ]

@@ -1,0 +1,153 @@
+"""Recalling: what is brought back for a question, and the search that a program asks for.
+
+It reads a fold's window and the store, and changes neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ..blocks import Block
+from ..events import FellBack
+from ..stores.base import Store
+from ..window import Window
+from . import Hit, Recall
+from .archive import Archive
+from .choosing import NOTHING, Recalled, choose, fitted
+from .index import InMemoryIndex
+
+if TYPE_CHECKING:
+    from ..fold import Fold
+    from .dense import Dense
+
+
+class Recaller:
+    """Searches the archive of one session, or of its scope.
+
+    Args:
+        store: where the transcript is.
+        session_id: the session's name.
+        recall: how much is brought back, and when; None for nothing, a search can be asked for all
+            the same.
+        max_ms: how long an embedder may take for a search, in milliseconds; None for no limit.
+
+    Attributes:
+        notices: what searches did without, for the observers.
+        fallbacks: how often they did, by what failed: the index, or the embedder.
+    """
+
+    def __init__(
+        self, store: Store, session_id: str, recall: Recall | None, max_ms: float | None
+    ) -> None:
+        self._store = store
+        self._session_id = session_id
+        self._recall = recall
+        self._max_ms = max_ms
+        self._problem: str | None = None
+        self.notices: list[FellBack] = []
+        self.fallbacks: dict[str, int] = {}
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of what earlier searches left here."""
+        self._archive: Archive | None = None
+        self._found_for: tuple[Window, Block | None, str, int, int] | None = None
+        self._found = NOTHING
+
+    @property
+    def scope(self) -> str | None:
+        """What the searched sessions have in common; None for this one alone."""
+        return None if self._recall is None else self._recall.scope
+
+    def bring_back(self, fold: Fold, query: str | None, written: int) -> Recalled:
+        """Return what the archive has for the question; the same for all rounds of a turn.
+
+        Args:
+            fold: whose window is not searched.
+            query: what is asked; None for the last user message.
+            written: how many messages of the transcript are in the store.
+        """
+        if self._recall is None:
+            return NOTHING
+        window, question = fold.window, fold.window.question
+        text = query if query is not None else question.messages[0].text if question else ""
+        alone = self._recall.scope is None
+        if not text or (alone and not (fold.totals.blocks_evicted or fold.totals.unanswered)):
+            return NOTHING  # there is no archive yet
+        stop = min(fold.count if question is None else question.index, written)
+        room = fold.recall_room
+        key = (window, question, text, stop, room)
+        if self._found_for != key:
+            self._found = choose(
+                self._searched(),
+                self._recall,
+                fold.accountant,
+                text=text,
+                stop=stop,
+                room=room,
+                eligible=_outside(window),
+                max_ms=self._max_ms,
+            )
+            self._found_for = key
+            self._look_at_index()
+        found, left = self._found, fold.most - window.tokens
+        if found.tokens <= left:
+            return found
+        return fitted(found.hits, fold.accountant, left, self._session_id)
+
+    def search(self, fold: Fold, query: str, limit: int, written: int) -> list[Hit]:
+        """Return at most `limit` messages of the archive that answer `query`, best first."""
+        archive = self._searched()
+        ranking = archive.search(query, written, _outside(fold.window), self._max_ms)
+        self._look_at_index()
+        return list(islice(archive.hits(ranking, limit), limit))
+
+    def index(self, written: int) -> int:
+        """Bring the index up to date; return how many vectors were computed."""
+        return self._searched().catch_up(written)
+
+    def _searched(self) -> Archive:
+        if self._archive is None:
+            kept = self._store.index(self._session_id)
+            index = InMemoryIndex() if kept is None else kept
+            dense_of, scope = self._dense_of(), self.scope
+            if scope is None:
+                dense = None if dense_of is None else dense_of(self._session_id)
+                self._archive = Archive(self._store, self._session_id, index, dense, self._skipped)
+            else:
+                from .scope import ScopedArchive  # only where there is a scope
+
+                self._archive = ScopedArchive(
+                    self._store, self._session_id, index, scope, dense_of, self._skipped
+                )
+        return self._archive
+
+    def _dense_of(self) -> Callable[[str], Dense] | None:
+        """Return what makes the search by meaning of a session; None without an embedder."""
+        if self._recall is None or self._recall.embedder is None:
+            return None
+        from .dense import Source, dense_of  # only where there is an embedder
+
+        return dense_of(Source(self._recall.embedder), self._store)
+
+    def _look_at_index(self) -> None:
+        """Count and note it, once, if the store's index is damaged or cannot be written."""
+        problem = None if self._archive is None else self._archive.problem
+        if problem is not None and problem != self._problem:
+            self._did_without("index", problem)
+        self._problem = problem
+
+    def _skipped(self, why: str) -> None:
+        self._did_without("embedder", why)
+
+    def _did_without(self, what: str, why: str) -> None:
+        self.fallbacks[what] = self.fallbacks.get(what, 0) + 1
+        self.notices.append(FellBack(self._session_id, what, why))
+
+
+def _outside(window: Window) -> Callable[[int], bool]:
+    """Return whether a message does not stand in the window, by its place."""
+    there = {i for block in window.blocks for i in range(block.index, block.end)}
+    return lambda place: place not in there

@@ -1,0 +1,209 @@
+"""Searching several sessions as one: those of a scope, one after another, the asking one last.
+
+What other sessions hold counts as of the moment of the search; of the asking one, as of the place
+of its question. For a given state of the store the answer is always the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import StoreError
+from ..stores.base import Session, Store
+from .archive import ATTEMPTS, Archive
+from .index import Facts, GrowingIndex, Index, IndexChanged, InMemoryIndex
+from .ranking import Ranking
+
+if TYPE_CHECKING:
+    from .dense import Dense
+
+MOST_TOGETHER = 100
+"""No more sessions than this are searched with the asking one: the newest of the scope."""
+
+
+class Part(NamedTuple):
+    """An index, and how many of its messages are searched."""
+
+    source: GrowingIndex
+    stop: int
+
+
+class JoinedIndex(Index):
+    """Indexes one after another as one: the messages of each stand behind those before it."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self.stops = [part.stop for part in parts]
+        self.starts = [*accumulate(self.stops, initial=0)]
+
+    def part_of(self, place: int) -> int:
+        """Return the number of the part that a place lies in."""
+        return bisect_right(self.starts, place, hi=len(self._parts)) - 1
+
+    def _before(self, stop: int) -> Iterator[tuple[int, Part]]:
+        """Yield where each part begins, and what of it lies before `stop`."""
+        for start, part in zip(self.starts, self._parts, strict=False):
+            if start < stop:
+                yield start, Part(part.source, min(part.stop, stop - start))
+
+    def terms_before(self, stop: int) -> int:
+        """See `Index.terms_before`."""
+        return sum(part.source.terms_before(part.stop) for _, part in self._before(stop))
+
+    def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
+        """See `Index.postings`."""
+        found: list[int] = []
+        for start, part in reversed([*self._before(stop)]):
+            if len(found) == limit:
+                break
+            places = part.source.postings(term, part.stop, limit - len(found))
+            found[:0] = [start + place for place in places]
+        return found
+
+    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
+        """See `Index.facts`."""
+        of_part: dict[int, list[int]] = {}
+        for place in indices:
+            if 0 <= place < self.starts[-1]:
+                of_part.setdefault(self.part_of(place), []).append(place)
+        return {
+            self.starts[number] + at: facts._replace(session=self.starts[number] + facts.session)
+            for number, places in of_part.items()
+            for at, facts in self._parts[number]
+            .source.facts([place - self.starts[number] for place in places])
+            .items()
+        }
+
+    def session_end(self, start: int) -> int:
+        """See `Index.session_end`."""
+        number = self.part_of(start)
+        first, part = self.starts[number], self._parts[number]
+        return first + min(part.stop, part.source.session_end(start - first))
+
+    def speakers(self, stop: int) -> frozenset[str]:
+        """See `Index.speakers`."""
+        parts = (part.source.speakers(part.stop) for _, part in self._before(stop))
+        return frozenset[str]().union(*parts)
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Return a context in which none of the parts changes; see `GrowingIndex.steady`."""
+        with ExitStack() as stack:
+            for part in self._parts:
+                stack.enter_context(part.source.steady())
+            yield
+
+
+class _Opened(NamedTuple):
+    """The archive of another session, and the state in which it was when it was opened."""
+
+    state: object
+    archive: Archive
+
+
+class ScopedArchive(Archive):
+    """Searches a session together with the others of its scope.
+
+    Args:
+        store: where they are.
+        session_id: the asking session.
+        index: its index.
+        scope: what the sessions have in common.
+        dense_of: makes what compares meanings in a session; None without an embedder.
+        skipped: see `Archive`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        session_id: str,
+        index: GrowingIndex,
+        scope: str,
+        dense_of: Callable[[str], Dense] | None = None,
+        skipped: Callable[[str], object] = str,
+    ) -> None:
+        own = None if dense_of is None else dense_of(session_id)
+        super().__init__(store, session_id, index, own, skipped)
+        self._scope = scope
+        self._dense_of = dense_of
+        self._others: dict[str, _Opened] = {}
+        self._ids = [session_id]
+        self._joined = JoinedIndex([Part(index, 0)])
+
+    def search(
+        self,
+        text: str,
+        stop: int,
+        eligible: Callable[[int], bool],
+        max_ms: float | None = None,
+    ) -> Ranking:
+        """See `Archive.search`; `stop` and `eligible` are about the asking session."""
+        for _ in range(ATTEMPTS):
+            with suppress(IndexChanged):
+                self._join(stop)
+                joined, (*_, base, end) = self._joined, self._joined.starts
+
+                def may_be_found(place: int, base: int = base) -> bool:
+                    return place < base or eligible(place - base)
+
+                similar = self._compared(text, end, max_ms)
+                with joined.steady():
+                    return self._ranked(text, joined, end, may_be_found, similar)
+        raise StoreError(
+            f"other processes changed sessions of scope {self._scope!r} during {ATTEMPTS} attempts "
+            "to search them; ask again"
+        )
+
+    def _compared_with(self, stop: int) -> list[tuple[int, Dense, int]]:
+        archives = [*(self._others[id_].archive for id_ in self._ids[:-1]), self]
+        parts = zip(self._joined.starts, archives, self._joined.stops, strict=False)
+        return [
+            (start, archive.dense, min(count, stop - start))
+            for start, archive, count in parts
+            if archive.dense is not None and start < stop
+        ]
+
+    def _join(self, stop: int) -> None:
+        """Bring all indexes up to date."""
+        found = self._store.scoped(self._scope, MOST_TOGETHER + 1)
+        heads = [head for head in found if head.id != self.session_id][-MOST_TOGETHER:]
+        known, self._others = self._others, {}
+        parts = []
+        for head in heads:
+            opened = self._others[head.id] = self._opened(head, known.get(head.id))
+            index = opened.archive.caught_up(head.version.messages)
+            if head.id not in known:
+                index.keep()  # or every process would index a short session anew
+            parts.append(Part(index, min(head.version.messages, index.size)))
+        own = self.caught_up(stop)
+        self._ids = [*(head.id for head in heads), self.session_id]
+        self._joined = JoinedIndex([*parts, Part(own, min(stop, own.size))])
+
+    def _opened(self, head: Session, known: _Opened | None) -> _Opened:
+        """Return the archive of another session: the one known, where it still holds."""
+        if known is not None and not isinstance(known.archive.source, InMemoryIndex):
+            return known  # a store's own index looks after itself
+        index = None if known is not None else self._store.index(head.id)
+        dense = None if self._dense_of is None else self._dense_of(head.id)
+        if index is not None:
+            return _Opened(None, Archive(self._store, head.id, index, dense))
+        first = next(self._store.messages(head.id, 0, 1), None)
+        state = first, self._store.last_event(head.id, "forgotten")
+        count = head.version.messages
+        if known is not None and known.state == state and known.archive.source.size <= count:
+            return known
+        return _Opened(state, Archive(self._store, head.id, InMemoryIndex(), dense))
+
+    def _located(self, place: int) -> tuple[str, int]:
+        number = self._joined.part_of(place)
+        return self._ids[number], place - self._joined.starts[number]
+
+    @property
+    def problem(self) -> str | None:
+        """See `Archive.problem`; of the first session that has one."""
+        others = (opened.archive.problem for opened in self._others.values())
+        return next((why for why in (super().problem, *others) if why is not None), None)

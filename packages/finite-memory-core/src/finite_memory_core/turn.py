@@ -1,0 +1,108 @@
+"""A turn: what is said in it becomes part of the memory together, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .backends.base import Prices, Usage
+from .context import Context
+from .errors import BusyError, ContextOverflowError
+from .fold import Mark
+from .messages import Message
+
+if TYPE_CHECKING:
+    from .memory import Memory
+
+
+class Turn:
+    """A turn under way: staged in memory, written when it ends well, undone when it does not."""
+
+    def __init__(self, memory: Memory, mark: Mark) -> None:
+        self._memory = memory
+        self._mark = mark
+
+    def append(self, *messages: Message) -> None:
+        """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
+        memory = self._memory
+        with memory._lock:
+            self._require_open()
+            memory._push(memory._fold.mark(), messages)
+
+    def context(self, query: str | None = None) -> Context:
+        """Return what the model should see now, what is staged included."""
+        self._require_open()
+        return self._memory.context(query)
+
+    def reckon(self, prices: Prices, idle: float | None = None) -> None:
+        """Fit the memory to what requests cost, before the turn's messages are appended.
+
+        Where the memory was made with ``low_water="auto"`` it is chosen from `prices`. Where no
+        cached prefix is alive, what would have to leave soon leaves now: rewriting the prefix
+        costs nothing then.
+
+        Args:
+            prices: what the provider charges.
+            idle: seconds since the last reply; None where that is unknown.
+        """
+        self._change(lambda: self._memory._reckon(prices, idle))
+
+    def overflow(self, context: Context, error: ContextOverflowError) -> None:
+        """Learn from a provider that refused `context` as too long, and evict to low water.
+
+        Raises:
+            BudgetError: what must stay does not fit what the model takes.
+        """
+        self._change(lambda: self._memory._overflow(context, error))
+
+    def report_usage(
+        self,
+        context: Context,
+        usage: int | Usage,
+        prices: Prices | None = None,
+        idle: float | None = None,
+    ) -> None:
+        """Account for the turn's reply; see `Memory.report_usage`."""
+        self._change(lambda: self._memory._learn(context, usage, prices, idle))
+
+    def _change(self, change: Callable[[], object]) -> None:
+        """Make a change to the memory. If it raises, only this change is undone."""
+        memory = self._memory
+        with memory._lock:
+            self._require_open()
+            memory._undoing(memory._fold.mark(), change)
+
+    def commit(self) -> None:
+        """Write everything that is staged, in one transaction. If it raises, nothing is kept."""
+        memory = self._memory
+        with memory._lock:
+            self._require_open()
+            memory._turn = None
+            memory._commit(self._mark)
+
+    def rollback(self) -> None:
+        """Undo everything that is staged. Harmless on a turn that has ended."""
+        memory = self._memory
+        with memory._lock:
+            if memory._turn is self:
+                memory._turn = None
+                memory._fold.rewind(self._mark)
+
+    def _require_open(self) -> None:
+        if self._memory._turn is not self:
+            raise BusyError("this turn has ended already; begin a new one with memory.turn()")
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.rollback()
+        elif self._memory._turn is self:
+            self.commit()

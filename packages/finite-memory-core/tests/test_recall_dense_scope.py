@@ -1,0 +1,94 @@
+"""An embedder beside what else an archive can do: several sessions, and forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from finite_memory_core import InMemoryStore, Memory, Message, SQLiteStore, Store
+from finite_memory_core.recall import Recall, dense
+from finite_memory_core.testing import WordEmbedder
+
+from .recalling import chat, recalled_text
+from .strategies import quarter_bytes
+
+ALIKE = {"sibling": "sister", "resides": "lives"}
+QUESTION = "Which sibling resides?"
+FACT = Message.user("My sister Ada lives in Quito.")
+
+
+@pytest.fixture(params=["in memory", "a file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with SQLiteStore(tmp_path / "s.db") if request.param == "a file" else InMemoryStore() as store:
+        yield store
+
+
+def begun(store: Store, session_id: str, embedder: WordEmbedder, scope: str | None) -> Memory:
+    return Memory(
+        800,
+        store=store,
+        session_id=session_id,
+        counter=quarter_bytes,
+        recall=Recall(0.5, gate=0.0, embedder=embedder, scope=scope),
+    )
+
+
+def test_other_words_are_found_in_other_sessions(store: Store) -> None:
+    """All sessions of a scope are compared, each message once; none beyond it is."""
+    embedder = WordEmbedder(ALIKE)
+    begun(store, "old", embedder, "user:ada").append(*chat(10), FACT, *chat(10))
+    begun(store, "other", embedder, "user:bob").append(
+        Message.user("My sister Zoe lives in Oslo."), *chat(10)
+    )
+    memory = begun(store, "new", embedder, "user:ada")
+    memory.append(*chat(5))
+    found = recalled_text(memory, QUESTION)
+    assert "Ada lives in Quito" in found
+    assert "Oslo" not in found
+    hit = next(hit for hit in memory.search(QUESTION, 10) if hit.message == FACT)
+    assert "old" == hit.session_id
+    assert hit.parts["similar"] > 0.3
+    assert {} == memory.stats.fallbacks
+    assert not any("Zoe" in text for batch in embedder.batches for text in batch)
+    asked = sum(map(len, embedder.batches))
+    assert found == recalled_text(memory, QUESTION)
+    assert asked == sum(map(len, embedder.batches))
+
+
+def test_the_bounds_hold_for_all_sessions_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old sessions are searched by words where the newer ones used up what may be scanned."""
+    embedder = WordEmbedder(ALIKE)
+    begun(store, "old", embedder, "user:ada").append(FACT, *chat(20))
+    memory = begun(store, "new", embedder, "user:ada")
+    memory.append(*chat(20))
+    assert "similar" in memory.search(QUESTION, 1)[0].parts
+    monkeypatch.setattr(dense, "MOST_SCANNED", 10)
+    found = begun_again(store, embedder).search(QUESTION, 200)
+    old = [hit for hit in found if hit.session_id == "old"]
+    assert not any("similar" in hit.parts for hit in old)
+
+
+def begun_again(store: Store, embedder: WordEmbedder) -> Memory:
+    recall = Recall(0.5, gate=0.0, embedder=embedder, scope="user:ada")
+    return Memory.resume(store, "new", recall=recall, counter=quarter_bytes)
+
+
+@pytest.mark.parametrize("scope", [None, "user:ada"])
+def test_a_forgotten_message_has_no_vector(store: Store, scope: str | None) -> None:
+    """It is neither found again by its meaning, nor kept as numbers."""
+    embedder = WordEmbedder(ALIKE)
+    memory = begun(store, "a", embedder, scope)
+    memory.append(FACT, *chat(40))
+    assert "Quito" in recalled_text(memory, QUESTION)
+    vectors = store.vectors("a")
+    assert vectors is not None
+    assert vectors.read([0])[0]
+    memory.forget(0)
+    assert b"" == vectors.read([0])[0]
+    assert "Quito" not in recalled_text(memory, QUESTION)
+    assert vectors.read([1])[1]
+    assert {} == {what: n for what, n in memory.stats.fallbacks.items() if what == "embedder"}

@@ -1,0 +1,132 @@
+"""Attention as transformers lets it be plugged in: packed on CPUs, and watched when asked.
+
+With grouped queries, PyTorch's fused attention is slow on a CPU in half precision. Seen from the
+other side, the queries of a group are just more rows against the same keys: packed so, the same
+function is fast. The second use: the queries that pass by can be remembered, for `importance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+NAME = "finite_memory"
+"""Under which transformers knows it."""
+
+
+class Seen(NamedTuple):
+    """The last queries of a layer.
+
+    Attributes:
+        queries: (heads, queries, dim), positions and all.
+        scaling: what their products with keys are multiplied by.
+        window: how many keys a query sees; None for all before it.
+    """
+
+    queries: Tensor
+    scaling: float
+    window: int | None
+
+
+class Recorder:
+    """Remembers the last queries of each layer.
+
+    Attributes:
+        width: how many queries.
+        queries: by layer.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.queries: dict[int, Seen] = {}
+
+    def see(self, layer: int, query: Tensor, scaling: float, window: int | None) -> None:
+        """Remember the last of `query`, (1, heads, tokens, dim)."""
+        seen = query[0, :, -self.width :].detach()
+        known = self.queries.get(layer)
+        if known is not None and seen.shape[1] < self.width:
+            seen = torch.cat([known.queries[:, seen.shape[1] - self.width :], seen], 1)
+        self.queries[layer] = Seen(seen.clone(), scaling, window)
+
+
+_RECORDER: ContextVar[Recorder | None] = ContextVar("finite_memory_recorder", default=None)
+
+
+@contextmanager
+def recording(recorder: Recorder | None) -> Iterator[None]:
+    """Let `recorder` see the queries of what is computed in the block, in this thread."""
+    token = _RECORDER.set(recorder)
+    try:
+        yield
+    finally:
+        _RECORDER.reset(token)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Return the attention, (1, queries, heads, dim), as transformers' own function would.
+
+    Args:
+        query: (1, heads, queries, dim).
+        key, value: (1, key heads, tokens, dim).
+        attention_mask: broadcast to (1, 1, queries, tokens), or None.
+    """
+    recorder = _RECORDER.get()
+    if recorder is not None:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        recorder.see(module.layer_idx, query, scale, kwargs.get("sliding_window"))
+    if not _is_packable(query, key, attention_mask, kwargs):
+        return _plain(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+    batch, heads, count, dim = query.shape
+    kv_heads = key.shape[1]
+    group = heads // kv_heads
+    packed = query.reshape(batch, kv_heads, group * count, dim)
+    if attention_mask is not None:
+        attention_mask = attention_mask.repeat(1, 1, group, 1)
+    made = scaled_dot_product_attention(
+        packed, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
+    )
+    made = made.reshape(batch, heads, count, value.shape[-1])
+    return made.transpose(1, 2).contiguous(), None
+
+
+def _is_packable(query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
+    """Whether packing changes nothing but the speed."""
+    count, tokens = query.shape[2], key.shape[2]
+    if query.shape[1] == key.shape[1] or query.device.type != "cpu":
+        return False
+    if kwargs.get("position_bias") is not None or kwargs.get("softcap") is not None:
+        return False
+    if mask is None:
+        return count == 1
+    return mask.shape[1] == 1 and mask.shape[2] == count and tokens > 2 * count
+
+
+def _plain(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    made: tuple[Tensor, None] = sdpa_attention_forward(*args, **kwargs)
+    return made
+
+
+def register() -> None:
+    """Make it known to transformers, with the masks of its own fused attention."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,0 +1,215 @@
+"""One reply by transformers' own `generate`, on a cache that is already there.
+
+What goes in is ids that the caller has verified against the cache; what comes out is ids, one by
+one, through a streamer. Knows nothing of text, messages and sessions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers.cache_utils import Cache
+from transformers.generation.logits_process import LogitsProcessor
+from transformers.generation.stopping_criteria import StoppingCriteria
+from transformers.generation.streamers import BaseStreamer
+
+from finite_memory_core import BackendError, ConfigError
+
+from .attention import NAME
+
+_REFUSED = {
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "penalty_alpha": None,
+    "prompt_lookup_num_tokens": None,
+    "assistant_early_exit": None,
+}
+"""What makes more than one sequence of a cache, with the only value that does not."""
+
+
+def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]) -> Any:
+    """Return the generation settings: the model's own, then `given`, then `options`.
+
+    Raises:
+        ConfigError: transformers refuses them, or they need several sequences at once.
+    """
+    made = deepcopy(given if given is not None else model.generation_config)
+    try:
+        unknown = made.update(**options)
+    except ValueError as error:
+        raise ConfigError(f"transformers refuses the settings {options!r}: {error}") from error
+    if unknown:
+        raise ConfigError(
+            f"transformers' GenerationConfig knows no {', '.join(map(repr, sorted(unknown)))}; "
+            "see its documentation for the names"
+        )
+    for name, only in _REFUSED.items():
+        if getattr(made, name, None) not in (only, None):
+            raise ConfigError(f"{name}={getattr(made, name)!r} needs several caches; leave it out")
+    made.cache_implementation = None
+    made.max_length = None
+    made.return_dict_in_generate = False
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a reply must end, whatever the model says.
+
+    Attributes:
+        tokens: the most of them.
+        stopping: set when nobody wants the rest.
+        stop_now: asked after each token, such as for a stop string.
+    """
+
+    tokens: int
+    stopping: Event
+    stop_now: Callable[[], bool]
+
+
+@torch.no_grad()
+def generate(
+    model: Any,
+    ids: Sequence[int],
+    cache: Cache | None,
+    config: GenerationConfig,
+    limits: Limits,
+    hear: Callable[[int], None],
+) -> list[int]:
+    """Return the ids of the reply.
+
+    Args:
+        model: what generates.
+        ids: the whole prompt; what the cache holds is its beginning, and at least one id less.
+        cache: grows by all that is read: all but the last id of the reply. None for one that is
+            thrown away.
+        config: sampling and stop conditions.
+        limits: when it must end.
+        hear: called with each id of the reply.
+
+    Raises:
+        BackendError: the model's logits are not numbers.
+    """
+    config = deepcopy(config)
+    config.max_new_tokens, config.use_cache = limits.tokens, True
+    if config.min_new_tokens is not None:
+        config.min_new_tokens = min(config.min_new_tokens, limits.tokens)
+    whole = torch.tensor([list(ids)], device=model.device)
+    kept = {} if cache is None else {"cache": cache}
+    made = model.generate(
+        input_ids=whole,
+        attention_mask=torch.ones_like(whole),
+        generation_config=config,
+        logits_processor=LogitsProcessorList([_OnlyNumbers()]),
+        stopping_criteria=StoppingCriteriaList([_Stop(limits)]),
+        streamer=_Hearing(hear),
+        **kept,
+    )
+    reply: list[int] = made[0, len(ids) :].tolist()
+    return reply
+
+
+class _OnlyNumbers(LogitsProcessor):
+    """Refuses logits that are no numbers, from which anything could be sampled."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if scores.isnan().any():
+            raise BackendError(
+                f"the model's logits at position {input_ids.shape[1]} are NaN; its weights or its "
+                "dtype are at fault (float16 overflows where bfloat16 does not)"
+            )
+        return scores
+
+
+class _Stop(StoppingCriteria):
+    """Ends a reply between two tokens."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def __call__(
+        self,
+        input_ids: Tensor,
+        scores: Tensor,  # noqa: ARG002  # what other criteria look at
+        **kwargs: Any,  # noqa: ARG002
+    ) -> Tensor:
+        ends = self._limits.stopping.is_set() or self._limits.stop_now()
+        return torch.full((input_ids.shape[0],), ends, device=input_ids.device)
+
+
+class _Hearing(BaseStreamer):
+    """Passes each id on; what comes first is the prompt."""
+
+    def __init__(self, hear: Callable[[int], None]) -> None:
+        self._hear = hear
+        self._is_prompt = True
+
+    def put(self, value: Tensor) -> None:
+        """Hear of new ids."""
+        if self._is_prompt:
+            self._is_prompt = False
+            return
+        for token in value.flatten().tolist():
+            self._hear(token)
+
+    def end(self) -> None:
+        """Nothing follows."""
+
+
+@contextmanager
+def attending(model: Any, is_ours: bool) -> Iterator[None]:
+    """Let the model attend by our function in the block, and by its own afterwards."""
+    if not is_ours:
+        with nullcontext():
+            yield
+        return
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Sample from a seed in the block, and leave the random state as it was."""
+    if seed is None:
+        yield
+        return
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        yield
+
+
+def read(model: Any, ids: Sequence[int], cache: Cache, chunk: int, stopping: Event) -> None:
+    """Let the model read ids into the cache, `chunk` at a time.
+
+    Raises:
+        Stopped: nobody wants the reply any more.
+    """
+    last_only = {"logits_to_keep": 1} if _takes(model, "logits_to_keep") else {}
+    for start in range(0, len(ids), chunk):
+        if stopping.is_set():
+            raise Stopped
+        part = torch.tensor([list(ids[start : start + chunk])], device=model.device)
+        with torch.no_grad():
+            model(input_ids=part, cache=cache, use_cache=True, **last_only)
+
+
+def _takes(model: Any, argument: str) -> bool:
+    return argument in inspect.signature(model.forward).parameters
+
+
+class Stopped(Exception):
+    """The reply is no longer wanted."""

@@ -1,0 +1,123 @@
+"""A model and its tokenizer by name, by path or as they are; errors say what to do."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from finite_memory_core import BackendError, ConfigError
+
+_WHAT_TO_DO = (
+    "give the path of a folder that has it, download it where there is a network, and for a gated "
+    "model accept its terms and log in first (`hf auth login`)"
+)
+
+
+def load_model(model: Any, device: str, dtype: Any) -> Any:
+    """Return a causal language model, ready to run.
+
+    Args:
+        model: a name on the hub, a path, or a loaded model, which stays where it is.
+        device: ``"auto"`` for CUDA where it is to be had, else the CPU; or torch's own word.
+        dtype: ``"auto"`` for what the weights are stored in; or torch's own word.
+
+    Raises:
+        BackendError: it cannot be loaded.
+        ConfigError: it is no causal language model.
+    """
+    if not isinstance(model, str | PathLike):
+        return _checked(model)
+    from transformers import AutoModelForCausalLM
+
+    name = fspath(model)
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise BackendError(f"model {name!r} cannot be loaded: {_why(name, error)}") from error
+    return _checked(loaded).to(_device(device)).eval()
+
+
+def _checked(model: Any) -> Any:
+    """Return `model`, a causal language model."""
+    can_generate = getattr(model, "can_generate", None)
+    if not callable(can_generate) or not hasattr(model, "config"):
+        raise ConfigError(
+            f"a model is a name, a path or a loaded model of transformers, got "
+            f"{type(model).__name__}: {model!r:.80}"
+        )
+    if not can_generate() or getattr(model.config, "is_encoder_decoder", False):
+        raise ConfigError(
+            f"{type(model).__name__} is no causal language model, so it cannot go on with a "
+            "conversation; load it with AutoModelForCausalLM"
+        )
+    return model
+
+
+def _device(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _why(name: str, error: Exception) -> str:
+    told = str(error).strip().splitlines()
+    first = told[0] if told else type(error).__name__
+    if isinstance(error, OSError):
+        where = "there is no such folder here" if not Path(name).exists() else "the folder lacks it"
+        return f"{first} ({where}): {_WHAT_TO_DO}"
+    if "Unrecognized" in str(error) or "does not recognize" in str(error):
+        return f"it is no causal language model that transformers knows ({first})"
+    return f"{type(error).__name__}: {first}"
+
+
+def load_tokenizer(tokenizer: Any, model: Any, name: Any) -> Any:
+    """Return the tokenizer that belongs to `model`.
+
+    Args:
+        tokenizer: a tokenizer, a name or path, or None for the one beside the model.
+        model: the loaded model.
+        name: what the model was named by.
+
+    Raises:
+        ConfigError: there is none, or it has ids that the model does not know.
+        BackendError: it cannot be loaded.
+    """
+    if tokenizer is None or isinstance(tokenizer, str | PathLike):
+        tokenizer = _loaded_tokenizer(tokenizer, model, name)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ConfigError(
+            f"the tokenizer has {len(tokenizer):,} ids and the model only {rows:,}, so they do "
+            "not belong together; give the tokenizer that came with the model"
+        )
+    return tokenizer
+
+
+def _loaded_tokenizer(tokenizer: Any, model: Any, name: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    where = tokenizer or (name if isinstance(name, str | PathLike) else model.config._name_or_path)
+    if not where:
+        raise ConfigError(
+            "a loaded model does not say where its tokenizer is; pass tokenizer=..., a tokenizer "
+            "or its path"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(fspath(where))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise BackendError(
+            f"the tokenizer of {fspath(where)!r} cannot be loaded: {_why(fspath(where), error)}"
+        ) from error
+
+
+def window_of(model: Any) -> int | None:
+    """Return the most tokens that the model takes; None where it has no end."""
+    config = model.config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "seq_length"):
+        most = getattr(config, name, None)
+        if isinstance(most, int) and most > 0:
+            return most
+    return None

@@ -1,0 +1,66 @@
+"""Turning rotary states from the positions that they were computed for to others.
+
+A rotary embedding turns pairs of a state's numbers by position times frequency, so a state is
+moved by turning it further by the difference. The model rounds its angles to float32; taking the
+difference of those rounded angles ("matched") gives the state that the model itself would have
+computed, to the last bits, at any length. Knows nothing of models: a `Rotation` says it all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How positions stand in a state.
+
+    Attributes:
+        frequencies: radians a position, one a pair, float32, (pairs,).
+        interleaved: whether a pair is two neighbours (2i, 2i + 1), or half the rotated part apart.
+    """
+
+    frequencies: Tensor
+    interleaved: bool
+
+    @property
+    def width(self) -> int:
+        """How many leading numbers of a state are rotated."""
+        return 2 * len(self.frequencies)
+
+    def angles(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cosine and sine that bring states from positions `old` to `new`.
+
+        Args:
+            old, new: whole numbers, (tokens,).
+
+        Returns:
+            Two float32 tensors, (tokens, pairs).
+        """
+        angle = self._angle(new).double() - self._angle(old).double()
+        return angle.cos().float(), angle.sin().float()
+
+    def _angle(self, positions: Tensor) -> Tensor:
+        """Return the model's own angles, rounded as it rounds them: (tokens, pairs), float32."""
+        return positions[:, None].float() * self.frequencies
+
+    def turn(self, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return the states turned, computed in float32 and rounded once.
+
+        Args:
+            states: (1, heads, tokens, dim); may be overwritten.
+            cos, sin: as `angles` gives them.
+        """
+        part = states[..., : self.width]
+        if self.interleaved:
+            first, second = part[..., 0::2], part[..., 1::2]
+        else:
+            first, second = part.chunk(2, -1)
+        left, right = first.float(), second.float()
+        turned = torch.addcmul(left * cos, right, sin, value=-1)
+        second.copy_(torch.addcmul(right * cos, left, sin))
+        first.copy_(turned)
+        return states

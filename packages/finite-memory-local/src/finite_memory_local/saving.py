@@ -1,0 +1,132 @@
+"""A session's cache in a file, and back without reading it again.
+
+The file is safetensors: states and ids as they are, all else as JSON in its metadata. It is only
+good for the very model, dtype and tokenizer that made it, and says so when it meets others.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+from finite_memory_core import BackendError
+
+if TYPE_CHECKING:
+    from .backend import HuggingFaceBackend
+    from .session import Session
+
+_FORMAT = "finite-memory-cache-1"
+
+
+def save(
+    backend: HuggingFaceBackend,
+    session: Session | None,
+    session_id: str,
+    path: str | PathLike[str],
+) -> None:
+    """Write a session's cache.
+
+    Raises:
+        BackendError: it has none, or one that is not kept in our own layers.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    if session is None or not session.layers or not session.length:
+        raise BackendError(
+            f"session {session_id!r} holds no cache that can be saved; it has had no turn, lost "
+            "its cache to the cap, or the model's layers hold more than keys and values"
+        )
+    tensors = {"ids": torch.tensor(session.ids)}
+    for i, layer in enumerate(session.layers):
+        tensors[f"keys.{i}"] = layer.keys.contiguous().cpu()
+        tensors[f"values.{i}"] = layer.values.contiguous().cpu()
+        if layer.source is not None:
+            tensors[f"source.{i}"] = layer.source.contiguous().cpu()
+    told = {
+        **session.to_dict(),
+        "format": _FORMAT,
+        "belongs": _belongs(backend),
+        "ids": _digest(session.ids),
+        "source_start": [layer.source_start for layer in session.layers],
+    }
+    try:
+        save_file(tensors, fspath(path), metadata={"finite_memory": json.dumps(told)})
+    except OSError as error:
+        raise BackendError(f"the cache cannot be written to {fspath(path)!r}: {error}") from error
+
+
+def load(backend: HuggingFaceBackend, path: str | PathLike[str]) -> Session:
+    """Return the session that was saved.
+
+    Raises:
+        BackendError: there is no such file, it is broken, or it belongs to something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    name = fspath(path)
+    try:
+        with safe_open(name, framework="pt", device=str(backend.model.device)) as file:
+            told = json.loads((file.metadata() or {}).get("finite_memory", "{}"))
+            _check(told, backend, name)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BackendError(f"{name!r} cannot be read as a saved cache: {error}") from error
+    ids = tensors["ids"].tolist()
+    if _digest(ids) != told["ids"]:
+        raise BackendError(f"the tokens in {name!r} are not those that it was saved with")
+    return _restored(backend, told, tensors, ids)
+
+
+def _restored(
+    backend: HuggingFaceBackend, told: dict[str, Any], tensors: dict[str, Any], ids: list[int]
+) -> Session:
+    session = backend._new_session()
+    session.cache = backend.capability.new_cache(backend.model)
+    for i, layer in enumerate(session.layers):
+        layer.load(tensors[f"keys.{i}"], tensors[f"values.{i}"])
+        layer.source, layer.source_start = tensors.get(f"source.{i}"), told["source_start"][i]
+    session.restore(told, ids)
+    return session
+
+
+def _check(told: dict[str, Any], backend: HuggingFaceBackend, name: str) -> None:
+    if told.get("format") != _FORMAT:
+        raise BackendError(f"{name!r} is no saved cache of this version of finite-memory-local")
+    for what, value in _belongs(backend).items():
+        if told["belongs"].get(what) != value:
+            raise BackendError(
+                f"the cache in {name!r} was made with another {what} "
+                f"({told['belongs'].get(what)} there, {value} here); its states mean nothing here, "
+                "so let the next turn read the context anew"
+            )
+
+
+def _belongs(backend: HuggingFaceBackend) -> dict[str, str]:
+    """Return what a cache is only good for."""
+    return {
+        "model": _model_digest(backend.model),
+        "dtype": str(backend.model.dtype),
+        "tokenizer": _tokenizer_digest(backend.tokenizer),
+    }
+
+
+def _model_digest(model: Any) -> str:
+    """Return a digest of the shape and of a sample of every weight."""
+    digest = sha256(type(model).__name__.encode())
+    for name, weight in model.named_parameters():
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 16)].float().tolist()
+        digest.update(f"{name} {tuple(weight.shape)} {sample}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _tokenizer_digest(tokenizer: Any) -> str:
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=False)
+    return sha256(vocabulary.encode()).hexdigest()[:16]
+
+
+def _digest(ids: list[int]) -> str:
+    return sha256(json.dumps(ids).encode()).hexdigest()[:16]

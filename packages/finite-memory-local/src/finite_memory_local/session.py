@@ -1,0 +1,368 @@
+"""A session: one conversation's cache with its ledger, always saying the same.
+
+Every change goes through here, so that the ids of the ledger stand behind the states of the cache,
+position by position. This module knows the cache and its positions; it knows no text and no model,
+which is handed in as a function that reads ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+from finite_memory_core import Message
+
+from .attention import Recorder
+from .layers import KeptLayer, Lifted
+from .ledger import (
+    Fresh,
+    Kept,
+    Piece,
+    Segment,
+    Span,
+    cut,
+    ids_of,
+    pieces_from_list,
+    pieces_to_list,
+    prefix_plan,
+    shift_plan,
+    spans_of,
+)
+from .probe import Capability, LayerKind
+
+Read = Callable[[Sequence[int]], None]
+"""Lets the model read ids into the cache."""
+
+
+_Turns = dict[int, tuple[Tensor, Tensor]]
+"""Cosines and sines of the moved tokens, by the identity of a rotation."""
+
+
+class Moved(NamedTuple):
+    """What following a plan did, in tokens."""
+
+    reused: int
+    evicted: int
+    shifted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ledger that is wanted, and the way to it.
+
+    Attributes:
+        pieces: what is to stand behind the cache.
+        segments: what is kept and what is read, in order; the last is `Fresh`.
+        sink: the first of `pieces`, where it stands for tokens that are not in the context.
+    """
+
+    pieces: list[Piece]
+    segments: list[Segment]
+    sink: Piece | None = None
+
+
+class Session:
+    """A cache and its ledger.
+
+    Args:
+        capability: what the model's cache allows.
+        new_cache: makes an empty one.
+        exact: whether a state that was moved is precise enough to be moved again (float32).
+        sinks: how many first tokens stay whatever leaves, where tokens in the middle can leave.
+
+    Attributes:
+        cache: the states; None before the first turn and after a drop.
+        pieces: the ledger.
+        pure: how many leading positions are what a fresh prefill would give; None for all.
+        replies: the ids of the replies that the model gave, by their text.
+        erasures: how many deletions its states know of.
+        recorder: sees queries, where somebody asked for importance.
+    """
+
+    def __init__(
+        self, capability: Capability, new_cache: Callable[[], Cache], exact: bool, sinks: int
+    ) -> None:
+        self.capability = capability
+        self._new_cache = new_cache
+        self._exact = exact
+        self._sinks = sinks
+        self._sink: Piece | None = None
+        self._phases: list[int] = []  # where moved states were computed; beyond: where they stand
+        self.cache: Cache | None = None
+        self.pieces: list[Piece] = []
+        self.pure: int | None = None
+        self.replies: dict[str, tuple[int, ...]] = {}
+        self.erasures = 0
+        self.recorder: Recorder | None = None
+
+    # -- what it holds ---------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids behind the positions of the cache."""
+        return ids_of(self.pieces)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The ledger: which ids stand where."""
+        return spans_of(self.pieces)
+
+    @property
+    def length(self) -> int:
+        """How many tokens are in the cache."""
+        return sum(len(piece.ids) for piece in self.pieces)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its states."""
+        return sum(_nbytes(layer) for layer in self.cache.layers) if self.cache else 0
+
+    @property
+    def layers(self) -> list[KeptLayer]:
+        """Its layers, where they are ours."""
+        layers: list[Any] = self.cache.layers if self.cache is not None else []
+        return [layer for layer in layers if isinstance(layer, KeptLayer)]
+
+    # -- planning --------------------------------------------------------------------------------
+
+    def plan(self, pieces: Sequence[Piece], shift: bool, erasures: int) -> Plan:
+        """Return the ledger that is wanted and the way to it. Changes nothing.
+
+        Args:
+            pieces: what the model is to see.
+            shift: whether tokens in the middle may leave.
+            erasures: the context's; more than is known forgets all that may hold traces.
+        """
+        if self.cache is None:
+            return Plan(list(pieces), prefix_plan((), pieces, 0))
+        erased = erasures != self.erasures
+        if erased or not (shift and self.capability.shift):
+            most = self.length if not erased or self.pure is None else self.pure
+            segments = prefix_plan(self.pieces, pieces, most)
+            if not self.capability.cut and _kept(segments) != self.length:
+                segments = prefix_plan((), pieces, 0)
+            return Plan(list(pieces), segments)
+        if self._sink is not None:
+            wanted = [self._sink, *pieces]
+            return Plan(wanted, shift_plan(self.pieces, wanted), self._sink)
+        segments = shift_plan(self.pieces, pieces)
+        sink = self._leaving_sink(segments)
+        if sink is None:
+            return Plan(list(pieces), segments)
+        return Plan([sink, *pieces], [Kept(0, len(sink.ids)), *segments], sink)
+
+    def _leaving_sink(self, segments: Sequence[Segment]) -> Piece | None:
+        """Return the first tokens as a piece, where they would leave; None where they stay."""
+        places = [s.start for s in segments if isinstance(s, Kept)]
+        if not self._sinks or not places:  # nothing stays: another conversation
+            return None
+        head = segments[0]
+        stays = isinstance(head, Kept) and head.start == 0
+        if stays or min(places) < self._sinks:
+            return None
+        return Piece(tuple(self.ids[: self._sinks]))
+
+    # -- changing --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def follow(self, plan: Plan, read: Read) -> Moved:
+        """Bring cache and ledger to what is wanted, the last `Fresh` aside: it is left to a reply.
+
+        On any failure the cache is dropped, so that it never says something else than the ledger.
+        """
+        try:
+            moved = self._follow(plan.segments, read)
+        except BaseException:
+            self.drop()
+            raise
+        self._sink = plan.sink
+        ready = sum(len(piece.ids) for piece in plan.pieces) - _length(plan.segments[-1])
+        self.pieces = cut(plan.pieces, ready)
+        if self.held != ready:
+            self.drop()
+            raise RuntimeError(f"{ready} tokens were to be in the cache")
+        return moved
+
+    def _follow(self, segments: Sequence[Segment], read: Read) -> Moved:
+        before, head = self.length, segments[0]
+        prefix = head.end if isinstance(head, Kept) and head.start == 0 else 0
+        rest = segments[1 if prefix else 0 : -1]
+        kept = _kept(rest)
+        if self.cache is None:
+            self.cache = self._new_cache()
+        if kept:
+            self._rebuild(prefix, rest, read)
+        else:
+            self.cut(prefix)
+            for segment in rest:
+                read(segment.ids if isinstance(segment, Fresh) else ())
+        return Moved(prefix + kept, before - prefix - kept, kept)
+
+    def _rebuild(self, prefix: int, rest: Sequence[Segment], read: Read) -> None:
+        """Put the kept and the fresh segments behind the prefix."""
+        old, new = _positions(prefix, rest)
+        phases = [self._phase(position) for position in old]
+        turns = {
+            id(kind.rotation): kind.rotation.angles(torch.tensor(phases), torch.tensor(new))
+            for kind in self.capability.layers
+            if kind.rotation is not None
+        }
+        at = torch.tensor(old)
+        if all(isinstance(segment, Kept) for segment in rest):  # layer by layer: no peak
+            for layer, kind in self._kinds():
+                lifted = layer.lift(at.to(layer.device), kind.slot, self._exact)
+                layer.cut(prefix)
+                self._place(layer, kind, lifted, turns)
+            self.cut_ledger(prefix)
+        else:
+            taken = [
+                layer.lift(at.to(layer.device), kind.slot, self._exact)
+                for layer, kind in self._kinds()
+            ]
+            self.cut(prefix)
+            self._weave(rest, taken, turns, read)
+        if not self._exact:
+            known = [self._phase(position) for position in range(prefix)]
+            self._phases = known + list(range(prefix, prefix + sum(map(_length, rest))))
+            for position, phase in zip(new, phases, strict=True):
+                self._phases[position] = phase
+        self.pure = prefix if self.pure is None else min(prefix, self.pure)
+
+    def _weave(
+        self, rest: Sequence[Segment], taken: Sequence[Lifted], turns: _Turns, read: Read
+    ) -> None:
+        """Read the fresh segments and put the kept ones between them."""
+        start = 0
+        for segment in rest:
+            if isinstance(segment, Fresh):
+                read(segment.ids)
+                continue
+            end = start + _length(segment)
+            here = {k: (cos[start:end], sin[start:end]) for k, (cos, sin) in turns.items()}
+            for (layer, kind), lifted in zip(self._kinds(), taken, strict=True):
+                part = Lifted(lifted.keys[:, :, start:end], lifted.values[:, :, start:end])
+                self._place(layer, kind, part, here)
+            start = end
+
+    def _place(self, layer: KeptLayer, kind: LayerKind, lifted: Lifted, turns: _Turns) -> None:
+        def turn(states: Tensor) -> Tensor:
+            if kind.rotation is None:
+                return states
+            cos, sin = (t.to(layer.device) for t in turns[id(kind.rotation)])
+            return kind.rotation.turn(states, cos, sin)
+
+        layer.place(lifted, kind.slot, self._exact, turn)
+
+    def _kinds(self) -> list[tuple[KeptLayer, LayerKind]]:
+        return list(zip(self.layers, self.capability.layers, strict=True))
+
+    def _phase(self, position: int) -> int:
+        return self._phases[position] if position < len(self._phases) else position
+
+    def cut_ledger(self, length: int) -> None:
+        """Cut what is said of the states; the layers have been seen to."""
+        self.pieces = cut(self.pieces, length)
+        self._phases = self._phases[:length]
+        if self.pure is not None and self.pure >= length:
+            self.pure = None
+        if self._sink is not None and length < len(self._sink.ids):
+            self._sink = None
+        if self.recorder is not None:
+            self.recorder.queries.clear()  # they were asked from positions that may be no more
+
+    def cut(self, length: int) -> None:
+        """Drop what lies behind the first `length` tokens; all of it where the tail cannot be."""
+        if self.cache is None or length >= self.held:
+            return
+        if length <= 0 or not self.layers:
+            self.drop()
+            self.cache = self._new_cache()
+            return
+        for layer in self.layers:
+            layer.cut(length)
+        self.cut_ledger(length)
+
+    @property
+    def held(self) -> int:
+        """How many tokens the cache itself says that it holds."""
+        return int(self.cache.get_seq_length()) if self.cache is not None else 0
+
+    def drop(self) -> None:
+        """Drop all states. The ids of replies stay: they are what was said."""
+        self.cache, self.pieces, self.pure = None, [], None
+        self._sink, self._phases = None, []
+        if self.recorder is not None:
+            self.recorder.queries.clear()
+
+    def commit(self, pieces: list[Piece], erasures: int) -> None:
+        """Take `pieces` for what the cache holds now; drop the cache if it holds something else.
+
+        The last sampled token is not in the cache: nobody has read it yet.
+        """
+        self.pieces = cut(pieces, self.held)
+        self.erasures = erasures
+        if self.length != self.held:
+            self.drop()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the states and the ids, as JSON values."""
+        return {
+            "pieces": pieces_to_list(self.pieces),
+            "phases": self._phases,
+            "pure": self.pure,
+            "sink": self._sink is not None,
+            "erasures": self.erasures,
+            "replies": {text: list(ids) for text, ids in self.replies.items()},
+        }
+
+    def restore(self, told: Mapping[str, Any], ids: list[int]) -> None:
+        """Take over what `to_dict` told, for states that are in the cache already."""
+        self.pieces = pieces_from_list(told["pieces"], ids)
+        self._phases, self.pure, self.erasures = told["phases"], told["pure"], told["erasures"]
+        self._sink = self.pieces[0] if told["sink"] else None
+        self.replies = {text: tuple(chosen) for text, chosen in told["replies"].items()}
+
+    def forget_replies(self, messages: Sequence[Message]) -> None:
+        """Keep the ids of replies that are still in the context."""
+        said = {message.text for message in messages}
+        for text in [
+            text for text in self.replies if text not in said and text.strip() not in said
+        ]:
+            del self.replies[text]
+
+
+def _length(segment: Segment) -> int:
+    return len(segment.ids) if isinstance(segment, Fresh) else segment.end - segment.start
+
+
+def _kept(segments: Sequence[Segment]) -> int:
+    return sum(_length(segment) for segment in segments if isinstance(segment, Kept))
+
+
+def _positions(prefix: int, segments: Sequence[Segment]) -> tuple[list[int], list[int]]:
+    """Return where the kept tokens stand now, and where they will."""
+    old: list[int] = []
+    new: list[int] = []
+    at = prefix
+    for segment in segments:
+        if isinstance(segment, Kept):
+            old.extend(range(segment.start, segment.end))
+            new.extend(range(at, at + _length(segment)))
+        at += _length(segment)
+    return old, new
+
+
+def _nbytes(layer: Any) -> int:
+    if isinstance(layer, KeptLayer):
+        return layer.nbytes()
+    held = [getattr(layer, name, None) for name in ("keys", "values")]
+    for name in ("conv_states", "recurrent_states"):
+        states = getattr(layer, name, None)
+        held += list(states.values()) if isinstance(states, dict) else [states]
+    tensors = [t for t in held if isinstance(t, Tensor)]
+    return sum(t.numel() * t.element_size() for t in tensors)

@@ -1,0 +1,216 @@
+"""The cache as a thing: its ledger, its bytes, its file, and what attention says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from finite_memory_core import BackendError, Block, CannotDecide, Chat, Importance, Memory, Message
+from finite_memory_local import HuggingFaceBackend
+from finite_memory_local.importance import attention
+from finite_memory_local.ledger import Fresh, Kept, Piece, ids_of, prefix_plan, shift_plan
+
+from .families import count_read, model, tokenizer
+from .test_backend import backend
+from .test_exact import SYSTEM, said
+from .test_shift import first_layer_error, shifting, talk
+
+_PIECES = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple), max_size=8)
+
+
+@given(old=_PIECES, new=_PIECES.filter(bool), shift=st.booleans())
+def test_a_plan_leads_to_what_is_wanted(
+    old: list[tuple[int, ...]], new: list[tuple[int, ...]], shift: bool
+) -> None:
+    """Kept ids are those that the ledger has there, in order, and the last id is always read."""
+    held, pieces = [Piece(ids) for ids in old], [Piece(ids) for ids in new]
+    before = ids_of(held)
+    plan = shift_plan(held, pieces) if shift else prefix_plan(held, pieces, len(before))
+    made: list[int] = []
+    at = 0
+    for segment in plan:
+        if isinstance(segment, Kept):
+            assert at <= segment.start < segment.end
+            made += before[segment.start : segment.end]
+            at = segment.end
+        else:
+            made += segment.ids
+    assert ids_of(pieces) == made
+    assert isinstance(plan[-1], Fresh)
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["append", "evict", "crop", "edit", "insert"]), st.integers(0, 10_000)
+    ),
+    min_size=3,
+    max_size=10,
+)
+_BACKENDS: dict[str, HuggingFaceBackend] = {}
+
+
+@pytest.mark.parametrize("kv", ["exact", "shift"])
+@pytest.mark.parametrize("family", ["Llama", "GLM", "Gemma 3"])
+@given(steps=_STEPS)
+@settings(max_examples=12, deadline=None)
+def test_layer_0_is_a_fresh_prefill_of_the_ledger(
+    family: str, kv: str, steps: list[tuple[str, int]]
+) -> None:
+    """After any sequence of append, evict, crop, edit and insert."""
+    if family + kv not in _BACKENDS:
+        _BACKENDS[family + kv] = backend(kv, model=model(family), max_new_tokens=2)
+    made = _BACKENDS[family + kv]
+    made.drop()
+    held = [SYSTEM, Message.user("Hello.")]
+    for number, (step, where) in enumerate(steps):
+        at = 1 + where % max(1, len(held) - 1)
+        if step == "evict" and len(held) > 3:
+            del held[at : at + 2]
+        elif step == "crop":
+            del held[max(2, at) :]
+        elif step == "edit":
+            held[at] = Message.user(f"edited {number}")
+        elif step == "insert":
+            held.insert(at, Message.user(f"inserted {number}"))
+        if len(held) < 2 or held[-1].role != "user":
+            held.append(Message.user(f"turn {number} of {where}"))
+        held.append(said(made, *held))
+        assert first_layer_error(made) < 1e-5
+
+
+def test_bytes_are_flat_over_ten_thousand_turns() -> None:
+    """The cache of a bounded context is bounded: it grows to the budget and stays."""
+    made = shifting(max_new_tokens=1)
+    session = made._session("s")
+    held = [Message.user(str(i % 10) * 8) for i in range(12)]
+    sizes = set()
+    from threading import Event
+
+    from finite_memory_local.generating import read
+
+    def reads(ids: Any) -> None:
+        assert session.cache is not None
+        read(made.model, ids, session.cache, 512, Event())
+
+    for i in range(10_000):
+        held = [*held[1:], Message.user(str(i) * 2)]
+        pieces = made._renderer.render(held[-4:], (), {}).pieces
+        session.follow(session.plan(pieces, True, 0), reads)
+        if i > 100:
+            sizes.add(session.nbytes)
+    assert 1 == len(sizes)
+    per_token = 2 * 2 * 2 * 8 * 4  # keys and values, layers, heads, numbers, bytes
+    assert sizes.pop() <= (session.held + 256) * per_token
+
+
+def test_sessions_share_a_cap_and_the_oldest_goes_first() -> None:
+    """Under the cap one session is dropped, and its next turn is right all the same."""
+    made = backend()
+    one = [Message.user("I am one.")]
+    said(made, *one, session_id="one")
+    made.cache_bytes = made.cache_stats.bytes + 100
+    said(made, Message.user("I am two."), session_id="two")
+    assert () == made.ledger("one")
+    assert made.ledger("two")
+    assert 1 == made.cache_stats.dropped
+    assert said(backend("off"), *one) == said(made, *one, session_id="one")
+
+
+def test_a_saved_session_goes_on_without_reading(tmp_path: Any) -> None:
+    """Bit for bit, in another backend on the same model, also after evictions."""
+    for dtype in (torch.float32, torch.bfloat16):
+        first = shifting(model=model().to(dtype))
+        held = talk(first, 4)
+        del held[1:3]
+        held.append(Message.user("And now?"))
+        held.append(said(first, *held))
+        first.save_cache("s", tmp_path / "cache")
+        second = shifting(model=model().to(dtype))
+        second.load_cache("t", tmp_path / "cache")
+        held.append(Message.user("Go on."))
+        for a, b in zip(first._sessions["s"].layers, second._sessions["t"].layers, strict=True):
+            assert torch.equal(a.keys, b.keys)
+            assert torch.equal(a.values, b.values)
+        seen, stop = count_read(second.model)
+        expected = said(first, *held)
+        assert expected == said(second, *held, session_id="t")
+        stop()
+        assert sum(seen) < 60
+        assert first.ledger("s") == second.ledger("t")
+
+
+def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
+    """Another model, dtype or tokenizer, other tokens, a broken file, none at all."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    made = backend()
+    path = tmp_path / "cache"
+    with pytest.raises(BackendError, match="no cache"):
+        made.save_cache("s", path)
+    said(made, Message.user("Hello"))
+    made.save_cache("s", path)
+    with pytest.raises(BackendError, match="another model"):
+        backend(model=model(seed=1)).load_cache("s", path)
+    with pytest.raises(BackendError, match="another"):
+        backend(model=model().to(torch.bfloat16)).load_cache("s", path)
+    other = tokenizer()
+    other.add_tokens(["more"])
+    with pytest.raises(BackendError, match="another tokenizer"):
+        backend(tokenizer=other).load_cache("s", path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    tensors["ids"][3] += 1
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(BackendError, match="tokens"):
+        made.load_cache("s", path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(BackendError, match="cannot be read"):
+        made.load_cache("s", path)
+    with pytest.raises(BackendError):
+        made.load_cache("s", tmp_path / "none")
+
+
+@pytest.mark.parametrize("family", ["Llama", "Qwen3", "Mistral, sliding window", "GPT-NeoX"])
+def test_attention_is_that_of_eager_attention(family: str) -> None:
+    """The same numbers as `output_attentions` gives, for the last queries, to rounding."""
+    made = backend(model=model(family))
+    made.scorer(queries=8)
+    said(made, SYSTEM, Message.user("Where does Ada live, and who likes the red plum?"))
+    session = made._sessions["s"]
+    got = attention(session, 8)
+    made.model.set_attn_implementation("eager")
+    with torch.no_grad():
+        out = made.model(input_ids=torch.tensor([session.ids]), output_attentions=True)
+    eager = torch.stack([a[0, :, -8:].mean((0, 1)) for a in out.attentions]).mean(0)
+    assert torch.allclose(eager, got, atol=1e-5)
+    assert 1.0 == pytest.approx(float(got.sum()), abs=1e-4)
+
+
+def test_importance_follows_the_models_attention() -> None:
+    """Core's policy takes the scorer, and a cache that holds nothing cannot decide."""
+    made = shifting(max_new_tokens=4, min_new_tokens=4)
+    scorer = made.scorer()
+    blocks = [Block(0, (Message.user("Never said."),), 3)]
+    with pytest.raises(CannotDecide):
+        scorer(blocks)
+    memory = Memory(budget=220, policy=Importance(scorer), reserve=8)
+    chat = Chat(made, memory)
+    for i in range(12):
+        chat.send(f"Turn {i}: the plum of Ada is red and her town is number {i * 7}.")
+    assert made.cache_stats.evicted > 0
+    assert {} == memory.stats.fallbacks
+
+
+def test_the_ledger_says_whose_tokens_stand_where() -> None:
+    """Each message has its span; together they are the cache."""
+    made = backend()
+    held = [SYSTEM, Message.user("Hello.")]
+    reply = said(made, *held)
+    spans = made.ledger("s")
+    assert [*held, reply] == [span.message for span in spans if span.message is not None]
+    assert [0, *(span.end for span in spans[:-1])] == [span.start for span in spans]
