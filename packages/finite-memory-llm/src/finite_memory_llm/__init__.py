@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finite_memory_api import *  # noqa: F403  (the lists of names have one home each)
     from finite_memory_core import *  # noqa: F403
+    from finite_memory_local import *  # noqa: F403
 
     from .one_line import FiniteMemoryLLM as FiniteMemoryLLM
 
-_PARTS = ("finite_memory_core", "finite_memory_api")
+_PARTS = ("finite_memory_core", "finite_memory_local", "finite_memory_api")
 
 
 def _homes() -> dict[str, str]:
