@@ -296,6 +296,7 @@ def test_bytes_that_are_compressed(serve: Serve, proxy: Starter) -> None:
         {"recall": 0.2},
         {"recall": 1.0, "store": "sqlite:x"},
         {"upstream_key": "sk-1"},
+        {"anthropic_key": "sk-1"},
         {"token": "a b"},
         {"reserve": 1_000},
         {"low_water": 0.0},

@@ -144,6 +144,29 @@ def test_a_key_of_the_servers_own(serve: Serve, proxy: Starter) -> None:
     assert "let-me-in" not in str([asked.headers for asked in upstream.asked])
 
 
+def test_a_key_goes_to_one_host(serve: Serve, proxy: Starter) -> None:
+    """No header of a client sends the key of one provider to another."""
+    openai, anthropic = serve(OK), serve(OK)
+    shown = {"authorization": "Bearer let-me-in", "x-api-key": "let-me-in"}
+    shown["anthropic-version"] = "2023-06-01"
+    own: dict[str, Any] = {"token": "let-me-in", "anthropic_upstream": anthropic.url}
+    server = proxy(openai.url, upstream_key="sk-openai", **own)
+    for path in ("/v1/messages", "/v1/chat/completions"):
+        answer = server.post(path, chat(1), headers=shown)
+        assert answer.status_code == 403
+        assert answer.json()["type"] == "error"
+    assert not anthropic.asked
+    both = proxy(openai.url, upstream_key="sk-openai", anthropic_key="sk-ant", **own)
+    assert both.post("/v1/messages", chat(1), headers=shown).status_code == 200
+    assert anthropic.asked[0].headers["x-api-key"] == "sk-ant"
+    assert "authorization" not in anthropic.asked[0].headers
+    del shown["anthropic-version"]
+    for one, status in ((both, 200), (proxy(openai.url, anthropic_key="sk-ant", **own), 403)):
+        assert one.post("/v1/chat/completions", chat(1), headers=shown).status_code == status
+    assert [asked.headers["authorization"] for asked in openai.asked] == ["Bearer sk-openai"]
+    assert "x-api-key" not in openai.asked[0].headers
+
+
 def test_no_key_is_kept_or_logged(
     serve: Serve, proxy: Starter, caplog: pytest.LogCaptureFixture
 ) -> None:

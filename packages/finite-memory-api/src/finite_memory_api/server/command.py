@@ -9,14 +9,16 @@ from typing import Any
 
 from finite_memory_core import ConfigError, MissingExtraError
 
-from .settings import POLICIES, ServeSettings
+from .settings import POLICIES, SECRETS, ServeSettings
 
 PURPOSE = "bound the context of programs that cannot be changed, as a proxy"
 TOKEN, KEY = "FINITE_MEMORY_SERVE_TOKEN", "FINITE_MEMORY_SERVE_UPSTREAM_KEY"
+ANTHROPIC_KEY = "FINITE_MEMORY_SERVE_ANTHROPIC_KEY"
 BUDGET = 16_000
 _ENDING = f"""The environment variables {TOKEN} (what clients must show; needed for any address \
-but this machine's own) and {KEY} (sent upstream in place of the client's key) hold secrets, which \
-would be seen by others as arguments. Point clients here: OPENAI_BASE_URL=http://127.0.0.1:8088/v1 \
+but this machine's own), {KEY} (sent upstream in place of the client's key) and {ANTHROPIC_KEY} \
+(the same where Anthropic's API has another host) hold secrets, which would be seen by others as \
+arguments. Point clients here: OPENAI_BASE_URL=http://127.0.0.1:8088/v1 \
 or ANTHROPIC_BASE_URL=http://127.0.0.1:8088"""
 
 _HELP = {
@@ -75,10 +77,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def settings_from(options: argparse.Namespace) -> ServeSettings:
     """Return the settings that the options and the environment give."""
-    names = {field.name for field in fields(ServeSettings)} - {"token", "upstream_key"}
+    names = {field.name for field in fields(ServeSettings)} - {*SECRETS}
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
-    token, key = os.environ.get(TOKEN, ""), os.environ.get(KEY, "")
-    return ServeSettings(**given, token=token, upstream_key=key)
+    variables = zip(SECRETS, (TOKEN, KEY, ANTHROPIC_KEY), strict=True)
+    secrets = {name: os.environ.get(variable, "") for name, variable in variables}
+    return ServeSettings(**given, **secrets)
 
 
 def run(options: argparse.Namespace) -> int:

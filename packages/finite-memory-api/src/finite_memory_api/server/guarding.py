@@ -54,12 +54,12 @@ def check_token(settings: ServeSettings, headers: Mapping[str, str]) -> None:
     if not settings.token:
         return
     shown = [headers.get(TOKEN_HEADER, ""), _bearer(headers.get("proxy-authorization", ""))]
-    if settings.upstream_key:  # then the client's own key is the token
+    if settings.keyed:  # then the client's own key is the token
         shown += [_bearer(headers.get("authorization", "")), headers.get("x-api-key", "")]
     wanted = settings.token.encode()
     fits = [compare_digest(one.encode("utf-8", "replace"), wanted) for one in shown]
     if not any(fits):
-        where = f"the header {TOKEN_HEADER}" if not settings.upstream_key else "the API key"
+        where = f"the header {TOKEN_HEADER}" if not settings.keyed else "the API key"
         raise Refusal(401, f"this server wants its token in {where}", code="invalid_api_key")
 
 
@@ -87,15 +87,20 @@ def check_path(raw: bytes) -> str:
 
 
 def for_upstream(settings: ServeSettings, headers: Headers, *, anthropic: bool) -> Headers:
-    """Return the client's headers as they go upstream; its key among them, our token not."""
+    """Return the client's headers as they go upstream; its key among them, our token not.
+
+    Raises:
+        Refusal: the server asks with keys of its own, and has none for this host.
+    """
     dropped = _named_by_connection(headers) | _HOP | _OWN
     kept = [(k, v) for k, v in headers if k not in dropped and not k.startswith(OURS)]
-    if settings.upstream_key:
+    if settings.keyed:
         kept = [(k, v) for k, v in kept if k not in ("authorization", "x-api-key")]
-        if anthropic:
-            kept.append(("x-api-key", settings.upstream_key))
-        else:
-            kept.append(("authorization", f"Bearer {settings.upstream_key}"))
+        key = settings.key(anthropic=anthropic)
+        if not key:
+            api = "Anthropic's API" if anthropic else "OpenAI's API"
+            raise Refusal(403, f"this server has no key of its own for {api}")
+        kept.append(("x-api-key", key) if anthropic else ("authorization", f"Bearer {key}"))
     kept.append(("accept-encoding", "identity"))  # compression would hold a stream back
     return kept
 

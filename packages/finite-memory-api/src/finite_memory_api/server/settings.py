@@ -15,6 +15,7 @@ OPENAI = "https://api.openai.com"
 ANTHROPIC = "https://api.anthropic.com"
 POLICIES = ("sliding", "importance", "semantic", "hybrid")
 """Those that keep no text of their own."""
+SECRETS = ("token", "upstream_key", "anthropic_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class ServeSettings:
         host: the address that the server binds to.
         port: the port that it binds to.
         token: what clients have to show; required for any address but this machine's own.
-        upstream_key: sent upstream in place of the client's key, if it is not "".
+        upstream_key: sent to `upstream` in place of the client's key, if it is not "".
+        anthropic_key: the same for Anthropic's API; no key is ever sent to another's host.
         sessions: how many cursors are held.
         max_body: the most bytes of a request.
         max_messages: the most messages of a request.
@@ -61,6 +63,7 @@ class ServeSettings:
     port: int = 8088
     token: str = field(default="", repr=False)
     upstream_key: str = field(default="", repr=False)
+    anthropic_key: str = field(default="", repr=False)
     sessions: int = 100_000
     max_body: int = 32 << 20
     max_messages: int = 10_000
@@ -102,12 +105,12 @@ class ServeSettings:
                 f"binding to {self.host!r} lets other machines in: set a token that clients must "
                 "show (the environment variable FINITE_MEMORY_SERVE_TOKEN), or bind to 127.0.0.1"
             )
-        if self.upstream_key and not self.token:
+        if self.keyed and not self.token:
             raise ConfigError(
                 "with a key of its own for the upstream the server would spend your money for "
                 "anyone who reaches it: set FINITE_MEMORY_SERVE_TOKEN too"
             )
-        for name in ("token", "upstream_key"):
+        for name in SECRETS:
             value: str = getattr(self, name)
             if not value.isascii() or any(c <= " " for c in value):
                 raise ConfigError(f"the {name} must be ASCII text without spaces")
@@ -121,6 +124,18 @@ class ServeSettings:
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the server has a key of its own, so that clients show the token as theirs."""
+        return bool(self.upstream_key or self.anthropic_key)
+
+    def key(self, *, anthropic: bool) -> str:
+        """Return the key of the host that `base` names; "" where the server has none for it."""
+        if anthropic and self.anthropic_key:
+            return self.anthropic_key
+        shared = not anthropic or self.base(anthropic=True) == self.base(anthropic=False)
+        return self.upstream_key if shared else ""
 
     def base(self, *, anthropic: bool) -> str:
         """Return the upstream's base URL, without ``/v1`` at its end."""
