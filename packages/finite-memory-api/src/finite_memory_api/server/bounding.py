@@ -18,7 +18,8 @@ from finite_memory_core.policies import build_policy
 
 from . import units as grouping
 from .cursors import Cursor, Cursors
-from .scanning import Scanned
+from .joining import joined, quoting
+from .scanning import Scanned, encode
 from .settings import ServeSettings
 from .units import Unit
 from .usage import Learnt
@@ -248,17 +249,32 @@ def _others(standing: Sequence[int], count: int) -> list[int]:
 
 
 def _assembled(history: History, standing: Sequence[int], quoted: str | None) -> bytes:
-    """Return the body with the standing units alone, each message's bytes as they came."""
+    """Return the body with the standing units alone, each message's bytes as they came.
+
+    Where a unit between two messages of one role has left, these are joined.
+    """
     scanned, wire = history.scanned, history.wire
+    items = scanned.items or []
     pieces = [scanned.span(i) for i in range(history.head)]
-    led = False
+    led, last, before = False, -1, None  # before: the item that the last piece says
     for place in standing:
         unit = history.units[place]
+        item, piece = items[unit.start], scanned.span(unit.start)
         if not led and unit.role != "system":
             led = True
             if unit.role != "user":
                 pieces.append(wire.spoken(BRIDGE))
         if quoted is not None and place == history.question:
-            pieces.append(wire.spoken(quoted))
-        pieces += [scanned.span(i) for i in range(unit.start, unit.stop)]
+            whole = quoting(quoted, item, wire)
+            if whole is None:
+                pieces.append(wire.spoken(quoted))
+            else:
+                item, piece = whole, encode(whole)
+        one = None if before is None or place == last + 1 else joined(before, item, wire)
+        if one is not None:
+            pieces.pop()
+            item, piece = one, encode(one)
+        pieces.append(piece)
+        pieces += [scanned.span(i) for i in range(unit.start + 1, unit.stop)]
+        last, before = place, item if unit.stop == unit.start + 1 else items[unit.stop - 1]
     return scanned.with_items(pieces)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from .refusals import Refusal
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,9 @@ class _Scanner:
 
 
 def encode(value: Any) -> str:
-    """Return `value` as JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Return `value` as JSON text; half a character, which UTF-8 has no bytes for, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isascii() else _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def objects(items: Sequence[Any], listed: str) -> None:
