@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from finite_memory_api.server import ServeSettings
 from finite_memory_api.server.archive import ITEMS, open_store
 from finite_memory_core import ConfigError, SQLiteStore
 
@@ -121,6 +122,15 @@ def test_a_store_that_fails_stops_nobody(serve: Serve, proxy: Starter, tmp_path:
     assert answer.status_code == 200
     assert answer.headers["x-finite-memory-passed"] == "StoreError"
     assert [event.what for event in server.events] == ["StoreError"]
+
+
+def test_a_stores_password_is_told_to_nobody() -> None:
+    """Neither by the settings, nor by the error about a kind of store that nobody knows."""
+    settings = ServeSettings(400, store="postgresql://u:hunter2@db/x")
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(ConfigError) as caught:
+        open_store("postgresql+driver://u:hunter2@db/x")
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", ["", "sqlite:", "redis://x", "a.db"])

@@ -49,7 +49,7 @@ def open_store(spec: str) -> Store:
             raise ConfigError("this release of finite-memory-core has no store for PostgreSQL")
         store: Store = made(spec)
         return store
-    raise ConfigError(f"a store is sqlite:PATH or postgresql://…, got {spec!r:.80}")
+    raise ConfigError(f"a store is sqlite:PATH or postgresql://…, got one of kind {kind!r:.20}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class ServeSettings:
     low_water: float = 0.75
     reserve: int = 0
     recall: float = 0.0
-    store: str = ""
+    store: str = field(default="", repr=False)  # its URL may hold a password
     strict: bool = False
     host: str = "127.0.0.1"
     port: int = 8088
