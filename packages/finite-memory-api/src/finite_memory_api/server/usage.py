@@ -21,9 +21,10 @@ MODELS = 1_000
 
 _COUNT = re.compile(
     rb'"(prompt_tokens|input_tokens|cache_creation_input_tokens|cache_read_input_tokens'
-    rb'|cached_tokens)"\s*:\s*(\d{1,12})\b'
+    rb'|cached_tokens)"\s*:\s*(\d{1,12})(?=[\s,}\]])'
 )
-"""A text that quotes such a field has its quotation marks escaped, and does not match."""
+"""A text that quotes such a field has its quotation marks escaped, and does not match; nor does a
+number whose end is not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Reader:
     def __init__(self) -> None:
         self._head = bytearray()
         self._tail = bytearray()
+        self._apart = False  # whether bytes between the two were let go of
 
     def see(self, chunk: bytes) -> None:
         """Take in the next bytes."""
@@ -51,14 +53,12 @@ class Reader:
             self._tail += chunk
             if len(self._tail) > 2 * TAIL:
                 del self._tail[:-TAIL]
+                self._apart = True
 
     def reported(self) -> Reported | None:
         """Return what was reported last; None where nothing was."""
-        found = {
-            match[1]: int(match[2])
-            for part in (self._head, self._tail)
-            for match in _COUNT.finditer(part)
-        }
+        both = (self._head, self._tail) if self._apart else (self._head + self._tail,)
+        found = {match[1]: int(match[2]) for part in both for match in _COUNT.finditer(part)}
         if b"prompt_tokens" in found:
             return Reported(found[b"prompt_tokens"], found.get(b"cached_tokens"))
         if b"input_tokens" not in found:
