@@ -186,6 +186,35 @@ def test_tricks_with_paths(serve: Serve, proxy: Starter, path: str) -> None:
     assert not upstream.asked
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_headers_that_are_not_ascii(serve: Serve, proxy: Starter, path: str) -> None:
+    """Their bytes go on as they came, in whatever encoding."""
+    upstream = serve(OK)
+    server = proxy(upstream.url)
+    lines = {"x-title": "café ☕", "x-api-key": "sk-1\u200b"}
+    head = [(name.encode(), value.encode()) for name, value in lines.items()]
+    answer = server.client.post(path, json=chat(1), headers=head)
+    assert answer.status_code == 200
+    assert upstream.asked[0].headers["x-title"] == "café ☕"
+    assert upstream.asked[0].headers["x-api-key"] == "sk-1\u200b"
+
+
+@pytest.mark.parametrize("query", ["a=#x", "#"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_query_that_no_url_has(serve: Serve, proxy: Starter, path: str, query: str) -> None:
+    """It is refused in the shape of the API, and counted."""
+    upstream = serve(OK)
+    server = proxy(upstream.url)
+    body = b'{"messages": [{"role": "user", "content": "Hello."}]}'
+    line = f"POST {path}?{query} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+    answer = raw(server, f"{line}content-length: {len(body)}\r\n\r\n".encode() + body)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"invalid_request_error"' in answer
+    assert (b'"type": "error"' in answer) == (path == "/v1/messages")
+    assert server.proxy.metrics.count("refused_total") == 1
+    assert not upstream.asked
+
+
 def test_a_name_that_is_not_this_machine(serve: Serve, proxy: Starter) -> None:
     """A web page cannot reach the server under a name of its own."""
     upstream = serve(OK)

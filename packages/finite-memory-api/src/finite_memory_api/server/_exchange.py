@@ -63,15 +63,23 @@ class Upstream:
         *,
         anthropic: bool,
     ) -> httpx2.Request:
-        """Return the request to send; its host is the upstream's whatever `path` says."""
+        """Return the request to send; its host is the upstream's whatever `path` says.
+
+        Raises:
+            Refusal: the query can stand in no URL.
+        """
         base = self._bases[anthropic]
         raw = base.raw_path.rstrip(b"/") + path.encode("ascii") + (b"?" + query if query else b"")
         lines = [*headers]
         if body or method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
             lines.append(("content-length", str(len(body))))
-        url = base.copy_with(raw_path=raw)
+        try:
+            url = base.copy_with(raw_path=raw)
+        except httpx2.InvalidURL:
+            raise Refusal(400, f"no such query: {query.decode('latin-1')!r:.120}") from None
         timeouts = {"timeout": self._timeouts}
-        return httpx2.Request(method, url, headers=lines, content=body, extensions=timeouts)
+        sent = _encoded(lines)  # the client's bytes: a text would have to be ASCII
+        return httpx2.Request(method, url, headers=sent, content=body, extensions=timeouts)
 
     async def pump(self, request: httpx2.Request, send: Send, ours: Headers, reader: Reader) -> int:
         """Send `request`, and all that comes back to the client; return the status.
@@ -122,8 +130,11 @@ class Upstream:
 
 
 def _start(status: int, headers: Headers) -> Message:
-    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return {"type": "http.response.start", "status": status, "headers": lines}
+    return {"type": "http.response.start", "status": status, "headers": _encoded(headers)}
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 async def answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
