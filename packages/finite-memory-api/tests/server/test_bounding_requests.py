@@ -47,6 +47,37 @@ def test_what_does_not_fit_is_left_out(serve: Serve, proxy: Starter) -> None:
     assert int(answer.headers["x-finite-memory-tokens"]) <= 400
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/chat/completions/",
+        "/openai/v1/chat/completions",
+        "/openai/deployments/d/chat/completions",
+        "/chat/completions",
+        "/anthropic/v1/messages",
+        "/v1/responses/",
+    ],
+)
+def test_a_path_with_a_prefix_or_a_slash(serve: Serve, proxy: Starter, path: str) -> None:
+    """It is bounded as well, and asked for as it came."""
+    upstream = serve(OK)
+    listed = "input" if "responses" in path else "messages"
+    answer = proxy(upstream.url).post(f"{path}?api-version=1", {listed: chatter(40)})
+    assert int(answer.headers["x-finite-memory-dropped"]) > 40
+    assert upstream.asked[0].line == f"POST {path}?api-version=1 HTTP/1.1"
+    assert len(upstream.asked[0].json[listed]) < 40
+
+
+@pytest.mark.parametrize("path", ["/v1/threads/t/messages", "/v1/completions", "/v1/files"])
+def test_what_is_no_history_is_not_read(serve: Serve, proxy: Starter, path: str) -> None:
+    """Other requests pass through, whatever they say."""
+    upstream = serve(OK)
+    body = b'{"role": "user", "content": "hello"}'
+    answer = proxy(upstream.url).post(path, body)
+    assert "x-finite-memory-budget" not in answer.headers
+    assert upstream.asked[0].body == body
+
+
 def test_messages_that_stay_keep_their_bytes(serve: Serve, proxy: Starter) -> None:
     """What is sent is cut from what came, not written anew."""
     upstream = serve(OK)

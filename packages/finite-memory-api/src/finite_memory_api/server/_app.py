@@ -27,7 +27,7 @@ from .refusals import Refusal, told
 from .scanning import objects, scan
 from .settings import ServeSettings
 from .usage import Reader
-from .wires import WIRES, Wire
+from .wires import Wire, wire_of
 
 _LOG = logging.getLogger("finite_memory_api.server")
 _JSON = ("content-type", "application/json")
@@ -72,8 +72,9 @@ class _Asked:
         lines = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
         headers = dict(lines)
         method, path = scope["method"], scope["path"]
-        wire = WIRES.get(path) if method == "POST" else None
+        wire = wire_of(path) if method == "POST" else None
         anthropic = path.startswith("/v1/messages") or "anthropic-version" in headers
+        anthropic = anthropic or (wire is not None and wire.anthropic)
         return cls(method, path, scope["query_string"], lines, headers, wire, anthropic, [])
 
 
@@ -152,7 +153,8 @@ class Proxy:
         self._check_announced(asked)
         body = await read_body(receive, settings.max_body, settings.body_seconds)
         if asked.wire is not None:
-            path = asked.wire.path
+            if asked.path == asked.wire.path:
+                path = asked.wire.path  # without escapes that it may have come with
             body = await self._bounded(asked, asked.wire, body)
         headers = for_upstream(settings, asked.lines, anthropic=asked.anthropic)
         request = self._upstream.request(

@@ -111,3 +111,11 @@ MESSAGES = Wire("/v1/messages", "messages", ("system", "tools"), anthropic=True)
 COUNT = Wire("/v1/messages/count_tokens", "messages", ("system", "tools"), anthropic=True)
 
 WIRES = {wire.path: wire for wire in (CHAT, RESPONSES, MESSAGES, COUNT)}
+
+
+def wire_of(path: str) -> Wire | None:
+    """Return the API that requests to `path` speak; it may stand behind a gateway's prefix."""
+    end = path.removesuffix("/")
+    if end.endswith("/chat/completions"):  # not everyone has a version before it
+        return CHAT
+    return next((wire for known, wire in WIRES.items() if end.endswith(known)), None)
