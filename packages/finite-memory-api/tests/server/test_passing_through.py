@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -110,6 +111,19 @@ def test_a_client_that_leaves_before_the_answer(serve: Serve, proxy: Starter) ->
     with pytest.raises(httpx2.ReadTimeout):
         server.post("/v1/chat/completions", chat(1), timeout=0.5)
     assert upstream.hung_up.wait(20)
+
+
+def test_a_client_that_reads_no_more(serve: Serve, proxy: Starter) -> None:
+    """It holds neither a place here nor a stream of the upstream."""
+    upstream = serve(Answer([b"data: 1\n\n" + b" " * 200_000] * 300))
+    server = proxy(upstream.url, body_seconds=0.3)
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as idle:
+        idle.sendall(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert upstream.hung_up.wait(20)
+    server.close()
+    assert server.proxy.metrics.count("hang_ups_total") == 1
+    assert server.proxy.metrics.in_flight == 0
 
 
 def test_a_token(serve: Serve, proxy: Starter) -> None:

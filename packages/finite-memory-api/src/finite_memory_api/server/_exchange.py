@@ -26,7 +26,7 @@ IDLE_SECONDS = 60
 
 
 class HungUp(Exception):
-    """The client has gone."""
+    """The client has gone, or reads no more, which comes to the same."""
 
 
 class Cut(Exception):
@@ -89,22 +89,26 @@ class Upstream:
         Raises:
             Refusal: there was no answer.
             Cut: it broke off.
+            HungUp: the client took no more of it.
         """
         response = await self._ask(request)
+        seconds = self._settings.body_seconds
         try:
             lines = [
                 (k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in response.headers.raw
             ]
             headers = [*for_client(lines), *ours]
-            await send(_start(response.status_code, headers))
+            await _sent(send, _start(response.status_code, headers), seconds)
             stream = response.stream
             try:
                 async for chunk in stream:  # type: ignore[union-attr]
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    piece = {"type": "http.response.body", "body": chunk, "more_body": True}
+                    await _sent(send, piece, seconds)
                     reader.see(chunk)
             except (httpx2.HTTPError, httpx2.StreamError) as error:
                 raise Cut(type(error).__name__) from error
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            end = {"type": "http.response.body", "body": b"", "more_body": False}
+            await _sent(send, end, seconds)
         finally:
             await response.aclose()
         return response.status_code
@@ -127,6 +131,19 @@ class Upstream:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
+
+
+async def _sent(send: Send, message: Message, seconds: float) -> None:
+    """Send a message to a client that reads; it waits where what was sent before is still unread.
+
+    Raises:
+        HungUp: the client read nothing for so long.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await send(message)
+    except TimeoutError:
+        raise HungUp from None
 
 
 def _start(status: int, headers: Headers) -> Message:

@@ -33,7 +33,10 @@ _HELP = {
     "max_body": ("BYTES", "the largest request"),
     "max_messages": ("N", "the most messages of a request"),
     "max_requests": ("N", "the most requests at one time"),
-    "body_seconds": ("S", "how long a request may take to arrive"),
+    "body_seconds": (
+        "S",
+        "how long a request may take to arrive, or a piece of the answer to be read",
+    ),
     "connect_seconds": ("S", "how long connecting to the upstream may take"),
     "read_seconds": ("S", "how long the upstream may be silent"),
     "grace_seconds": ("S", "how long open streams may go on after the server was told to stop"),

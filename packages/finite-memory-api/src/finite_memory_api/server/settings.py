@@ -41,7 +41,7 @@ class ServeSettings:
         max_body: the most bytes of a request.
         max_messages: the most messages of a request.
         max_requests: the most requests at one time.
-        body_seconds: how long a client may take to send its request.
+        body_seconds: how long a client may take to send its request, or read a piece of the answer.
         connect_seconds: how long connecting to the upstream may take.
         read_seconds: how long the upstream may be silent.
         grace_seconds: how long open streams may go on after the server was told to stop.
