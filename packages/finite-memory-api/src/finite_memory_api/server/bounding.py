@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finite_memory_core import BudgetError, EstimatingCounter, Message
 from finite_memory_core.accounting import CONTEXT_OVERHEAD, Accountant
@@ -256,7 +256,8 @@ def _assembled(history: History, standing: Sequence[int], quoted: str | None) ->
     scanned, wire = history.scanned, history.wire
     items = scanned.items or []
     pieces = [scanned.span(i) for i in range(history.head)]
-    led, last, before = False, -1, None  # before: the item that the last piece says
+    led, last = False, -1
+    before: Mapping[str, Any] | None = None  # what the last piece says
     for place in standing:
         unit = history.units[place]
         item, piece = items[unit.start], scanned.span(unit.start)

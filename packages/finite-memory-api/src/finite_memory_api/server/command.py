@@ -83,8 +83,8 @@ def settings_from(options: argparse.Namespace) -> ServeSettings:
     names = {field.name for field in fields(ServeSettings)} - {*SECRETS}
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
     variables = zip(SECRETS, (TOKEN, KEY, ANTHROPIC_KEY), strict=True)
-    secrets = {name: os.environ.get(variable, "") for name, variable in variables}
-    return ServeSettings(**given, **secrets)
+    given |= {name: os.environ.get(variable, "") for name, variable in variables}
+    return ServeSettings(**given)
 
 
 def run(options: argparse.Namespace) -> int:
