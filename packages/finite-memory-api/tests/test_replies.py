@@ -90,6 +90,44 @@ def test_calls_of_chat_completions(serve: Serve) -> None:
     assert ["tool", "tool"] == [message["role"] for message in sent["messages"][2:]]
 
 
+@pytest.mark.parametrize("place", [{}, {"index": 0}], ids=["no index", "the same index"])
+def test_another_id_is_another_call(serve: Serve, place: dict[str, int]) -> None:
+    """Servers that number nothing, or all calls alike, still mean several calls."""
+
+    def piece(**said: Any) -> Any:
+        return choice({"tool_calls": [{**place, **said}]})
+
+    reply, _ = ask(
+        serve,
+        "openai-chat",
+        [
+            piece(id="c1", function={"name": "weather", "arguments": '{"city": '}),
+            piece(function={"arguments": '"Turin"}'}),
+            piece(id="c2", function={"name": "weather", "arguments": ""}),
+            piece(id="c2", function={"name": "weather", "arguments": '{"city": '}),
+            piece(function={"arguments": '"Asti"}'}),
+            choice({}, "tool_calls"),
+        ],
+    )
+    calls = (
+        ToolCall("c1", "weather", '{"city": "Turin"}'),
+        ToolCall("c2", "weather", '{"city": "Asti"}'),
+    )
+    assert calls == reply.tool_calls
+
+
+def test_a_number_that_another_call_took_is_no_matter(serve: Serve) -> None:
+    """Two calls at index 0, then one at index 1: three calls."""
+    calls = [(0, "c1"), (0, "c2"), (1, "c3")]
+    pieces = [
+        {"index": index, "id": id, "function": {"name": "weather", "arguments": "{}"}}
+        for index, id in calls
+    ]
+    events = [*(choice({"tool_calls": [piece]}) for piece in pieces), choice({}, "tool_calls")]
+    reply, _ = ask(serve, "openai-chat", events)
+    assert ["c1", "c2", "c3"] == [call.id for call in reply.tool_calls]
+
+
 @pytest.mark.parametrize(("calls", "kept"), [(True, True), (False, False)])
 def test_reasoning_of_deepseek_goes_back_with_its_calls(
     serve: Serve, calls: bool, kept: bool

@@ -266,10 +266,15 @@ def whole_number(value: object) -> int | None:
 
 
 class Calls:
-    """Tool calls that arrive in pieces, by their index."""
+    """Tool calls that arrive in pieces, by their index.
+
+    Some servers give every call the same index, or none: another id with a name is another call,
+    and what follows at that index belongs to it.
+    """
 
     def __init__(self) -> None:
         self._held: dict[int, dict[str, Any]] = {}
+        self._latest: dict[int, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._held)
@@ -285,7 +290,13 @@ class Calls:
         type: str = "function",
     ) -> None:
         """Take in what a piece says of the call at `index`."""
-        call = self._held.setdefault(index, {"arguments": "", "extra": {}, "type": type})
+        place = self._latest.get(index, index)
+        if id and name and self._held.get(place, {}).get("id", id) != id:
+            place = max(self._held) + 1
+        elif place == index and index not in self._latest and index in self._held:
+            place = max(self._held) + 1  # taken by a call that had another index
+        self._latest[index] = place
+        call = self._held.setdefault(place, {"arguments": "", "extra": {}, "type": type})
         if isinstance(id, str) and id:
             call["id"] = id
         if isinstance(name, str) and name:
