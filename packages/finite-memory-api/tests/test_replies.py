@@ -380,6 +380,52 @@ def test_a_refusal_is_never_recorded(serve: Serve, what: str, drive: Any) -> Non
     assert before == state_of(memory)
 
 
+def openai_end(reason: str) -> list[Any]:
+    """A reply of Chat Completions that stops for a reason."""
+    return [choice({"content": "Half a "}), choice({"content": "reply"}), choice({}, reason)]
+
+
+def gemini_end(reason: str) -> list[Any]:
+    """A reply of Gemini that stops for a reason."""
+    content = {"parts": [{"text": "Half a reply"}]}
+    return [
+        {"candidates": [{"content": content}]},
+        {"candidates": [{"finishReason": reason}]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("api", "events"),
+    [
+        *(
+            pytest.param("openai-chat", openai_end(reason), id=reason)
+            for reason in ("abort", "error", "insufficient_system_resource", "network_error")
+        ),
+        *(
+            pytest.param("gemini", gemini_end(reason), id=reason)
+            for reason in (
+                "MALFORMED_FUNCTION_CALL",
+                "MISSING_THOUGHT_SIGNATURE",
+                "OTHER",
+                "SOMETHING_NEW",
+            )
+        ),
+    ],
+)
+@pytest.mark.parametrize("drive", DRIVES.values(), ids=list(DRIVES))
+def test_a_reply_that_failed_midway_is_no_reply(
+    serve: Serve, drive: Any, api: str, events: list[Any]
+) -> None:
+    """The provider says so in the reason it ended with; what had come is told, not recorded."""
+    memory = memory_of(Message.system("Be brief."))
+    before = state_of(memory)
+    backend = WIRES[api].backend(serve(Answer([event(e) for e in events])).url)
+    with pytest.raises(Interrupted, match="finished with") as caught:
+        drive(Chat(backend, memory), "Do it.")
+    assert caught.value.partial == "Half a reply"
+    assert before == state_of(memory)
+
+
 def anthropic_end(reason: str, *texts: str) -> list[bytes]:
     """A reply of Anthropic that stops for a reason."""
     whole = WIRES["anthropic-messages"].stream(list(texts))

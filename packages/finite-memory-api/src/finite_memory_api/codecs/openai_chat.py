@@ -35,6 +35,8 @@ from .layout import Group, Layout, Rules
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 _NO_NAME = re.compile(r"[\s<|\\/>]+")
 _REASONING = ("reasoning_content", "reasoning")
+_FAILURES = frozenset({"abort", "error", "insufficient_system_resource", "network_error"})
+"""Ends of a reply that is none: of SGLang and vLLM, OpenRouter, DeepSeek, GLM."""
 
 
 class OpenAIChat(Codec):
@@ -327,8 +329,9 @@ class ChatReader(Reader):
         """See `Reader.refuse`."""
         if self.finish == "content_filter":
             raise Refusal(self.finish, "".join(self.refused), filtered=True)
-        if self.finish in ("insufficient_system_resource", "error"):
-            raise StreamError({"error": {"message": self.finish, "type": "server_error"}})
+        if self.finish in _FAILURES:
+            told = f"finished with {self.finish}"
+            raise StreamError({"error": {"message": told, "type": "server_error"}})
         super().refuse()
 
     def message(self) -> Message | None:
