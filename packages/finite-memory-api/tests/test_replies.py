@@ -225,6 +225,48 @@ def test_thinking_of_anthropic_goes_back_whole(serve: Serve) -> None:
     ] == sent["messages"][1]["content"]
 
 
+@pytest.mark.parametrize(
+    ("used", "result"),
+    [
+        ("server_tool_use", "web_search_tool_result"),
+        ("server_tool_use", "tool_search_tool_result"),
+        ("mcp_tool_use", "mcp_tool_result"),
+        ("something_new", "something_newer"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+def test_tools_of_the_server_go_back_whole(
+    serve: Serve, used: str, result: str, streamed: bool
+) -> None:
+    """With the input that came in pieces, and whatever kinds of block there will be."""
+    query = {"query": "weather in Turin"}
+    blocks: list[dict[str, Any]] = [
+        {"type": used, "id": "srv_1", "name": "search", "input": query},
+        {"type": result, "tool_use_id": "srv_1", "content": []},
+        {"type": "text", "text": "Rain."},
+    ]
+    end = {"stop_reason": "end_turn"}
+    if streamed:
+        said = json.dumps(query)
+        events: list[Any] = [{"type": "message_start", "message": {"usage": {}}}]
+        for index, block in enumerate(blocks):
+            begun = {**block, "input": {}} if "input" in block else block
+            events.append({"type": "content_block_start", "index": index, "content_block": begun})
+        for piece in (said[:9], said[9:]):
+            delta = {"type": "input_json_delta", "partial_json": piece}
+            events.append({"type": "content_block_delta", "index": 0, "delta": delta})
+        events += [{"type": "message_delta", "delta": end}, {"type": "message_stop"}]
+        answer = Answer([event(e, e["type"]) for e in events])
+    else:
+        body = {"type": "message", "content": blocks, "usage": {}, **end}
+        answer = Answer([json.dumps(body).encode()], kind=JSON)
+    backend = WIRES["anthropic-messages"].backend(serve(answer).url)
+    reply = Chat(backend, memory_of()).send(USER)
+    assert reply.text == "Rain."
+    sent = backend._codec.body(context_of(USER, reply.message, Message.user("And in Asti?")))
+    assert blocks == json.loads(sent)["messages"][1]["content"]
+
+
 def test_usage_of_anthropic_adds_up(serve: Serve) -> None:
     """Its ``input_tokens`` is only the rest; what was read and written belongs to the prompt."""
     server = serve(WIRES["anthropic-messages"].answer("Rain."))
