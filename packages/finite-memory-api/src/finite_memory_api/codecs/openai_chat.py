@@ -88,7 +88,8 @@ class OpenAIChat(Codec):
             input_only=is_openai,
         )
         if instructions:
-            instructions[-1] = marked(instructions[-1], mark)
+            head = _breakpoint(marks, self.settings.head_ttl or self.settings.ttl)
+            instructions[-1] = marked(instructions[-1], head)
         mark_groups(fragments, found, mark)
 
     def _fields(self, context: Context) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class OpenAIResponses(Codec):
                 input_only=True,
             )
             if instructions:
-                instructions[-1] = marked(instructions[-1], mark)
+                head = _breakpoint("openai", self.settings.head_ttl or self.settings.ttl)
+                instructions[-1] = marked(instructions[-1], head)
             mark_groups(fragments, found, mark)
         return [item for item in (*instructions, *fragments) if item]
 
