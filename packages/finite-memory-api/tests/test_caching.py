@@ -118,8 +118,8 @@ def test_tools_are_marked_where_there_are_no_instructions() -> None:
     assert sorted(["search", "u1"]) == sorted(marked_texts(claude(), context))
 
 
-def test_recalled_text_stands_behind_the_breakpoint() -> None:
-    """It changes with each question, so the last breakpoint stands before it."""
+def recalling() -> Context:
+    """A context with recalled text before its question."""
     memory = Memory(400, recall=Recall(gate=0.0), low_water=0.5)
     memory.append(Message.system("Be brief."), Message.user("My locker code is 4711, blue door."))
     memory.append(Message.assistant("Noted."))
@@ -129,9 +129,22 @@ def test_recalled_text_stands_behind_the_breakpoint() -> None:
     memory.append(Message.user("What was the locker code?"))
     context = memory.context()
     assert context.recalled
-    marks = marked_texts(claude(), context)
+    return context
+
+
+def test_recalled_text_stands_behind_the_breakpoint() -> None:
+    """It changes with each question, so the last breakpoint stands before it."""
+    marks = marked_texts(claude(), recalling())
     assert marks[0] == "Be brief."
     assert marks[-1].startswith("It is green, part 11.")
+
+
+def test_recall_leaves_openrouter_its_breakpoints() -> None:
+    """There an assistant's message has no place for one, so the one before it is marked."""
+    backend = HTTPBackend("anthropic/claude-sonnet-5", "openrouter", api_key="k")
+    marks = marked_texts(backend, recalling())
+    assert marks[0] == "Be brief."
+    assert marks[-1].startswith("Tell me of the garden, part 11.")
 
 
 def test_a_pinned_beginning_gets_the_spare_breakpoint() -> None:

@@ -73,19 +73,21 @@ class OpenAIChat(Codec):
         instructions: list[bytes],
         fragments: list[bytes],
     ) -> None:
-        """Mark where breakpoints pay. OpenAI itself marks the end, which takes one of the four."""
+        """Mark where breakpoints pay. OpenAI itself marks the end, which takes one of the four.
+
+        An assistant's content is plain text in this format, which has no place for a mark.
+        """
         marks = self.settings.marks
         if not marks:
             return
-        is_openai = marks == "openai"
         mark = _breakpoint(marks, self.settings.ttl)
         found = places(
             context,
             laid.groups,
             laid.ends,
             has_head=bool(instructions),
-            most=3 if is_openai else 4,
-            input_only=is_openai,
+            most=3 if marks == "openai" else 4,
+            input_only=True,
         )
         if instructions:
             head = _breakpoint(marks, self.settings.head_ttl or self.settings.ttl)
