@@ -278,6 +278,35 @@ def test_usage_of_anthropic_adds_up(serve: Serve) -> None:
     assert usage.cost == pytest.approx(dollars)
 
 
+@pytest.mark.parametrize("cache_ttl", [None, "1h"])
+def test_what_is_written_for_an_hour_costs_more(serve: Serve, cache_ttl: str | None) -> None:
+    """Anthropic says how much of each there was; an hour's costs twice the input."""
+    minutes = 0 if cache_ttl else 9
+    usage = {
+        "input_tokens": 5,
+        "output_tokens": 5,
+        "cache_creation_input_tokens": 6 + minutes,
+        "cache_creation": {
+            "ephemeral_1h_input_tokens": 6,
+            "ephemeral_5m_input_tokens": minutes,
+        },
+    }
+    content = [{"type": "text", "text": "Rain."}]
+    body = {"type": "message", "content": content, "stop_reason": "end_turn", "usage": usage}
+    backend = HTTPBackend(
+        "claude-sonnet-5",
+        "anthropic",
+        base_url=serve(Answer([json.dumps(body).encode()], kind=JSON)).url,
+        api_key="k",
+        instructions_ttl="1h",
+        cache_ttl=cache_ttl,
+    )
+    told = Chat(backend, memory_of()).send(USER).usage
+    assert told is not None
+    dollars = (5 * 2 + 6 * 4 + minutes * 2.5 + 5 * 10) / 1e6
+    assert told.cost == pytest.approx(dollars)
+
+
 def test_reasoning_of_responses_goes_back_whole(serve: Serve) -> None:
     """Encrypted, with the ids that tie items together."""
     reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}

@@ -123,7 +123,7 @@ class Script:
             limits=limits,
             clock=lambda: self.now,
             chance=lambda: chance,
-            priced=lambda usage: usage,
+            priced=lambda usage, hour: usage,
         )
 
     def reader(self) -> Reader:

@@ -118,7 +118,7 @@ class Call:
         limits: see `Limits`.
         clock: seconds that only grow.
         chance: a number from 0 to 1, for jitter.
-        finish: makes the usage complete (cost).
+        priced: makes the usage complete (cost); also told how much was written for an hour.
         holds: whether pieces are held back until the usage shows that nothing was cut off.
         truncates: whether the provider cuts off silently.
     """
@@ -130,7 +130,7 @@ class Call:
     limits: Limits
     clock: Callable[[], float]
     chance: Callable[[], float]
-    priced: Callable[[Usage], Usage]
+    priced: Callable[[Usage, int], Usage]
     truncates: bool = False
     holds: bool = False
 
@@ -312,7 +312,8 @@ class _Attempt:
             raise self._unreadable(str(error)) from None
         if call.truncates:
             self._require_whole(last.usage)
-        usage = None if last.usage is None else call.priced(last.usage)
+        hour = self._reader.written_for_an_hour
+        usage = None if last.usage is None else call.priced(last.usage, hour)
         return replace(last, text="".join(self._held), usage=usage)
 
     def _require_whole(self, usage: Usage | None) -> None:
@@ -400,9 +401,14 @@ class _Attempt:
         )
 
 
-def priced(prices: Any, usage: Usage) -> Usage:
-    """Return `usage` with its cost, unless the provider said it or no price is known."""
+def priced(prices: Any, usage: Usage, hour: int = 0) -> Usage:
+    """Return `usage` with its cost, unless the provider said it or no price is known.
+
+    `hour` of the written tokens were written for an hour, which costs twice the input.
+    """
     if prices is None or usage.cost is not None:
         return usage
     known = (usage.cached_tokens or 0, usage.cache_write_tokens or 0)
-    return replace(usage, cost=cost(prices, usage.input_tokens, *known, usage.output_tokens))
+    paid = cost(prices, usage.input_tokens, *known, usage.output_tokens)
+    more = hour * (2 * prices.input - prices.written) / 1_000_000
+    return replace(usage, cost=paid + more)

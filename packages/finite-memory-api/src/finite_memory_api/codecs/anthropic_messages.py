@@ -297,6 +297,8 @@ class MessagesReader(Reader):
         """Take in numbers; later ones count, and those that are missing stay."""
         self._numbers.update({k: v for k, v in usage.items() if v is not None})
         self.usage = usage_of(self._numbers) or self.usage
+        split = mapping(self._numbers.get("cache_creation"))
+        self.written_for_an_hour = whole_number(split.get("ephemeral_1h_input_tokens")) or 0
 
     def refuse(self) -> None:
         """See `Reader.refuse`."""
