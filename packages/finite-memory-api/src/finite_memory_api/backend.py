@@ -17,7 +17,7 @@ from finite_memory_core.messages import freeze, thaw
 from .caching import session_key
 from .codecs.base import Codec, Reader, Settings
 from .exchange import WORTH_A_LOOK, Call, Limits, Request, Steps, converse, priced
-from .keys import Key, KeySource
+from .keys import Fields, Key, KeySource
 from .prices import prices_of
 from .profiles import PROFILES, Profile
 from .urls import checked_base
@@ -107,8 +107,8 @@ class HTTPBackend(Backend):
         self.prices = prices_of(row.name, model, cache_ttl) if prices == "table" else prices
         self._row = row
         self._base = _base(base_url, row, client or async_client)
-        self._headers = _checked_headers(headers)
-        self._query = f"?{urlencode(query)}" if query else ""
+        self._headers = Fields("headers=", _checked_headers(headers))
+        self._query = Fields("query=", query or {})
         self._limits = _limits(timeout, idle_timeout, connect_timeout, retries)
         self._truncates = row.truncates if truncates is None else bool(truncates)
         self._clients = Clients(client, async_client, codec)
@@ -192,7 +192,7 @@ class HTTPBackend(Backend):
         self, path: str, body: bytes, session_id: str | None = None
     ) -> tuple[Request, str | None]:
         key = self._key.read(self.name)
-        headers = {**self._headers}
+        headers = self._headers.read(self.name)
         if not self._clients.has_sdk:
             headers = {"content-type": "application/json", "accept": "*/*", **headers}
             if self._codec.name == "anthropic-messages":
@@ -208,8 +208,8 @@ class HTTPBackend(Backend):
         base = self._base
         if path.startswith("/../"):  # beside the API, not below it
             base, path = base.removesuffix("/v1"), path[3:]
-        query = self._query.replace("?", "&", 1) if "?" in path else self._query
-        return f"{base}{path}{query}"
+        query = urlencode(self._query.read(self.name))
+        return f"{base}{path}{'&' if '?' in path else '?'}{query}" if query else f"{base}{path}"
 
     # -- counting -------------------------------------------------------------------------------
 
