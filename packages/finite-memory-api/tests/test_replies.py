@@ -349,6 +349,31 @@ def test_reasoning_of_responses_goes_back_whole(serve: Serve) -> None:
     assert sent["store"] is False
 
 
+def test_items_of_responses_go_back_in_their_order(serve: Serve) -> None:
+    """Reasoning stands before the call that it led to, however many there are."""
+
+    def reasoning(id: str) -> Any:
+        return {"type": "reasoning", "id": id, "summary": [], "encrypted_content": "gAAA"}
+
+    def call(id: str) -> Any:
+        named = {"name": "weather", "arguments": "{}"}
+        return {"type": "function_call", "id": id, "call_id": f"call_{id}", **named}
+
+    text = {"type": "output_text", "text": "Let me see."}
+    said = {"type": "message", "id": "msg_1", "content": [text]}
+    items = [reasoning("rs_1"), call("fc_1"), said, reasoning("rs_2"), call("fc_2"), call("fc_3")]
+    events = [
+        {"type": "response.output_text.delta", "delta": "Let me see."},
+        *({"type": "response.output_item.done", "item": item} for item in items),
+        {"type": "response.completed", "response": {"status": "completed"}},
+    ]
+    reply, sent = ask(serve, "openai-responses", events)
+    assert ["call_fc_1", "call_fc_2", "call_fc_3"] == [made.id for made in reply.tool_calls]
+    assert [item["id"] for item in items] == [item.get("id") for item in sent["input"][1:7]]
+    assert all(item["type"] == "function_call_output" for item in sent["input"][7:])
+    assert "item_after" not in json.dumps(sent)
+
+
 def test_signatures_of_gemini_go_back_whole(serve: Serve) -> None:
     """With the text and the calls that they belong to."""
     call = {"name": "weather", "args": {"city": "Turin"}}
