@@ -182,7 +182,9 @@ def test_a_copy_keeps_its_key(serve: Serve) -> None:
         assert (f"Bearer {KEY}", "s") == (asked.headers["authorization"], asked.headers["x-secret"])
 
 
-@pytest.mark.parametrize("url", ["https://h/v1?key=hidden", "ftp://h/v1?key=hidden", "https://h x/?hidden"])
+@pytest.mark.parametrize(
+    "url", ["https://h/v1?key=hidden", "ftp://h/v1?key=hidden", "https://h x/?hidden"]
+)
 def test_a_key_in_an_address_is_not_shown(url: str) -> None:
     """The address is refused, and what stands behind the question mark is not repeated."""
     with pytest.raises(ConfigError, match="base_url") as caught:
