@@ -216,7 +216,7 @@ class _Attempt:
         if "event-stream" not in kind and ("json" in kind or "html" in kind or looks_whole):
             yield from self._whole(first, head)
         else:
-            yield from self._events(first)
+            yield from self._events(first, _is_reusable(head))
 
     def _whole(self, first: bytes | None, head: Head) -> Steps:
         body = yield from self._all(first, MOST_REPLY_BYTES)
@@ -234,7 +234,7 @@ class _Attempt:
             )
         yield from self._said(self._taken(self._reader.whole, data))
 
-    def _events(self, first: bytes | None) -> Steps:
+    def _events(self, first: bytes | None, reusable: bool) -> Steps:
         decoder, reader = EventDecoder(), self._reader
         alive, chunk = self._call.clock(), first
         while chunk is not None:
@@ -245,6 +245,8 @@ class _Attempt:
                 raise self._unreadable(str(error)) from None
             for event in events:
                 yield from self._said(self._taken(reader.event, event))
+            if reader.over and not reusable:
+                return
             if events or comments != decoder.comments:
                 alive = self._call.clock()
             elif self._call.clock() - alive > self._call.limits.idle and not reader.complete:
@@ -399,6 +401,16 @@ class _Attempt:
         return errors.UnreadableReplyError(
             f"backend {self._call.backend!r} sent what is no reply: {redact(text, self._key)}"
         )
+
+
+def _is_reusable(head: Head) -> bool:
+    """Return whether reading an answer to its end saves the next request a connection.
+
+    Not in HTTP/2, nor where the connection ends with the answer; there, servers that leave it
+    open behind the last event would be waited for in vain.
+    """
+    sized = "transfer-encoding" in head.headers or "content-length" in head.headers
+    return sized and head.headers.get("connection", "").lower() != "close"
 
 
 def priced(prices: Any, usage: Usage, hour: int = 0) -> Usage:

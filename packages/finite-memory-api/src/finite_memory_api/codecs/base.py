@@ -79,12 +79,14 @@ class Reader(ABC):
 
     Attributes:
         complete: whether the protocol's terminal event was seen.
+        over: whether nothing may follow any more.
         usage: the provider's numbers as far as they are known.
         written_for_an_hour: how many of the tokens written to a cache cost an hour's price.
     """
 
     def __init__(self) -> None:
         self.complete = False
+        self.over = False
         self.usage: Usage | None = None
         self.written_for_an_hour = 0
         self.finish: str | None = None

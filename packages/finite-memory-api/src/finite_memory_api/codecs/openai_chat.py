@@ -266,7 +266,7 @@ class ChatReader(Reader):
     def event(self, event: Event) -> str:
         """See `Reader.event`."""
         if event.data.strip() == "[DONE]":
-            self.complete = True
+            self.complete = self.over = True
             return ""
         return self._chunk(parse(event), "delta")
 
