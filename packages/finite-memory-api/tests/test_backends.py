@@ -109,6 +109,29 @@ def test_an_address_makes_a_backend(serve: Serve) -> None:
         load_backend(f"ollama:{serve(Answer(status=404)).url}")
 
 
+@pytest.mark.parametrize("given", ["environment", "function"])
+def test_a_server_is_asked_with_the_key_that_it_will_get(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Wherever that comes from."""
+    monkeypatch.setenv("VLLM_API_KEY", KEY if given == "environment" else "not-this-one")
+    body = json.dumps({"data": [{"id": "the-model"}]}).encode()
+    server = serve(Answer([body], kind=JSON))
+    options = {} if given == "environment" else {"api_key": lambda: KEY}
+    load_backend(f"vllm:{server.url}", **options)
+    assert f"Bearer {KEY}" == server.asked[0].headers["authorization"]
+
+
+def test_a_server_that_cannot_be_asked_leaves_no_key_in_the_error(serve: Serve) -> None:
+    """Nothing that the error holds on to is the request."""
+    gone = serve(Answer())
+    gone.close()
+    with pytest.raises(BackendError, match="does not tell its models") as caught:
+        load_backend(f"vllm:{gone.url}", api_key=KEY)
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
 def test_azure_finds_its_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the environment, as its own SDK does."""
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://mine.openai.azure.com/")

@@ -9,7 +9,7 @@ import pytest
 
 from finite_memory_api import HTTPBackend, OpenAIBackend, prices_of
 from finite_memory_api.codecs.layout import Group, Layouts, Rules
-from finite_memory_core import Context, Memory, Message, Recall, Role, ToolCall
+from finite_memory_core import ConfigError, Context, Memory, Message, Recall, Role, ToolCall
 from finite_memory_core.testing.streams import plain_chat
 
 from .checking import knows_breakpoints
@@ -118,8 +118,8 @@ def test_tools_are_marked_where_there_are_no_instructions() -> None:
     assert sorted(["search", "u1"]) == sorted(marked_texts(claude(), context))
 
 
-def test_recalled_text_stands_behind_the_breakpoint() -> None:
-    """It changes with each question, so the last breakpoint stands before it."""
+def recalling() -> Context:
+    """A context with recalled text before its question."""
     memory = Memory(400, recall=Recall(gate=0.0), low_water=0.5)
     memory.append(Message.system("Be brief."), Message.user("My locker code is 4711, blue door."))
     memory.append(Message.assistant("Noted."))
@@ -129,9 +129,22 @@ def test_recalled_text_stands_behind_the_breakpoint() -> None:
     memory.append(Message.user("What was the locker code?"))
     context = memory.context()
     assert context.recalled
-    marks = marked_texts(claude(), context)
+    return context
+
+
+def test_recalled_text_stands_behind_the_breakpoint() -> None:
+    """It changes with each question, so the last breakpoint stands before it."""
+    marks = marked_texts(claude(), recalling())
     assert marks[0] == "Be brief."
     assert marks[-1].startswith("It is green, part 11.")
+
+
+def test_recall_leaves_openrouter_its_breakpoints() -> None:
+    """There an assistant's message has no place for one, so the one before it is marked."""
+    backend = HTTPBackend("anthropic/claude-sonnet-5", "openrouter", api_key="k")
+    marks = marked_texts(backend, recalling())
+    assert marks[0] == "Be brief."
+    assert marks[-1].startswith("Tell me of the garden, part 11.")
 
 
 def test_a_pinned_beginning_gets_the_spare_breakpoint() -> None:
@@ -262,6 +275,12 @@ def test_sessions_are_laid_out_apart_and_forgotten_in_turn() -> None:
         ("openai", "gpt-5.6", None, (5, 0.5, 6.25, 1_800)),
         ("openai", "gpt-5.6-luna-2026-07-09", None, (1, 0.1, 1.25, 1_800)),
         ("openai", "gpt-4o-mini", "12h", (0.15, 0.075, 0.15, 43_200)),
+        ("openai", "gpt-4o", "1h", (2.5, 1.25, 2.5, 1_800)),
+        ("openai", "gpt-4o-2024-08-06", None, (2.5, 1.25, 2.5, 1_800)),
+        ("anthropic", "claude-opus-4-20250514", None, (15, 1.5, 18.75, 300)),
+        ("anthropic", "claude-sonnet-4-5@20250929", None, (3, 0.3, 3.75, 300)),
+        ("anthropic", "claude-haiku-4-5", "12h", (1, 0.1, 1.25, 300)),
+        ("gemini", "gemini-2.5-flash-preview-09-2025", None, (0.3, 0.03, 0.3, 300)),
         ("gemini", "models/gemini-2.5-flash", None, (0.3, 0.03, 0.3, 300)),
     ],
 )
@@ -272,6 +291,43 @@ def test_prices_are_of_the_longest_name(
     prices = prices_of(profile, model, ttl)
     assert prices is not None
     assert expected == (prices.input, prices.cached, prices.written, prices.ttl)
+
+
+@pytest.mark.parametrize(
+    ("profile", "model"),
+    [
+        ("openai", "gpt-4.1-nano"),
+        ("openai", "gpt-4o-audio-preview"),
+        ("openai", "gpt-5.1"),
+        ("openai", "gpt-5-pro"),
+        ("anthropic", "claude-opus-4-9"),
+        ("anthropic", "claude-opus-5-6-20270101"),
+        ("gemini", "gemini-2.5-flash-image"),
+    ],
+)
+def test_another_model_of_a_family_has_no_price(profile: str, model: str) -> None:
+    """Only a date or a version may follow a name; a sister costs what it costs."""
+    assert prices_of(profile, model) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "model", "ttl"),
+    [
+        ("openai", "gpt-4o", "1h"),
+        ("anthropic", "claude-sonnet-5", "12h"),
+        ("gemini", "gemini-2.5-pro", "5m"),
+        ("groq", "llama", "30m"),
+        ("openrouter", "meta/llama", "1h"),
+    ],
+)
+@pytest.mark.parametrize("name", ["cache_ttl", "instructions_ttl"])
+def test_a_lifetime_that_cannot_be_asked_for_is_refused(
+    profile: str, model: str, ttl: str, name: str
+) -> None:
+    """Rather than left out of the request, and priced as if it were in it."""
+    settings: dict[str, Any] = {name: ttl}
+    with pytest.raises(ConfigError, match=name):
+        HTTPBackend(model, profile, api_key="k", **settings)
 
 
 def test_unknown_models_have_no_price() -> None:

@@ -90,6 +90,44 @@ def test_calls_of_chat_completions(serve: Serve) -> None:
     assert ["tool", "tool"] == [message["role"] for message in sent["messages"][2:]]
 
 
+@pytest.mark.parametrize("place", [{}, {"index": 0}], ids=["no index", "the same index"])
+def test_another_id_is_another_call(serve: Serve, place: dict[str, int]) -> None:
+    """Servers that number nothing, or all calls alike, still mean several calls."""
+
+    def piece(**said: Any) -> Any:
+        return choice({"tool_calls": [{**place, **said}]})
+
+    reply, _ = ask(
+        serve,
+        "openai-chat",
+        [
+            piece(id="c1", function={"name": "weather", "arguments": '{"city": '}),
+            piece(function={"arguments": '"Turin"}'}),
+            piece(id="c2", function={"name": "weather", "arguments": ""}),
+            piece(id="c2", function={"name": "weather", "arguments": '{"city": '}),
+            piece(function={"arguments": '"Asti"}'}),
+            choice({}, "tool_calls"),
+        ],
+    )
+    calls = (
+        ToolCall("c1", "weather", '{"city": "Turin"}'),
+        ToolCall("c2", "weather", '{"city": "Asti"}'),
+    )
+    assert calls == reply.tool_calls
+
+
+def test_a_number_that_another_call_took_is_no_matter(serve: Serve) -> None:
+    """Two calls at index 0, then one at index 1: three calls."""
+    calls = [(0, "c1"), (0, "c2"), (1, "c3")]
+    pieces = [
+        {"index": index, "id": id, "function": {"name": "weather", "arguments": "{}"}}
+        for index, id in calls
+    ]
+    events = [*(choice({"tool_calls": [piece]}) for piece in pieces), choice({}, "tool_calls")]
+    reply, _ = ask(serve, "openai-chat", events)
+    assert ["c1", "c2", "c3"] == [call.id for call in reply.tool_calls]
+
+
 @pytest.mark.parametrize(("calls", "kept"), [(True, True), (False, False)])
 def test_reasoning_of_deepseek_goes_back_with_its_calls(
     serve: Serve, calls: bool, kept: bool
@@ -187,6 +225,48 @@ def test_thinking_of_anthropic_goes_back_whole(serve: Serve) -> None:
     ] == sent["messages"][1]["content"]
 
 
+@pytest.mark.parametrize(
+    ("used", "result"),
+    [
+        ("server_tool_use", "web_search_tool_result"),
+        ("server_tool_use", "tool_search_tool_result"),
+        ("mcp_tool_use", "mcp_tool_result"),
+        ("something_new", "something_newer"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+def test_tools_of_the_server_go_back_whole(
+    serve: Serve, used: str, result: str, streamed: bool
+) -> None:
+    """With the input that came in pieces, and whatever kinds of block there will be."""
+    query = {"query": "weather in Turin"}
+    blocks: list[dict[str, Any]] = [
+        {"type": used, "id": "srv_1", "name": "search", "input": query},
+        {"type": result, "tool_use_id": "srv_1", "content": []},
+        {"type": "text", "text": "Rain."},
+    ]
+    end = {"stop_reason": "end_turn"}
+    if streamed:
+        said = json.dumps(query)
+        events: list[Any] = [{"type": "message_start", "message": {"usage": {}}}]
+        for index, block in enumerate(blocks):
+            begun = {**block, "input": {}} if "input" in block else block
+            events.append({"type": "content_block_start", "index": index, "content_block": begun})
+        for piece in (said[:9], said[9:]):
+            delta = {"type": "input_json_delta", "partial_json": piece}
+            events.append({"type": "content_block_delta", "index": 0, "delta": delta})
+        events += [{"type": "message_delta", "delta": end}, {"type": "message_stop"}]
+        answer = Answer([event(e, e["type"]) for e in events])
+    else:
+        body = {"type": "message", "content": blocks, "usage": {}, **end}
+        answer = Answer([json.dumps(body).encode()], kind=JSON)
+    backend = WIRES["anthropic-messages"].backend(serve(answer).url)
+    reply = Chat(backend, memory_of()).send(USER)
+    assert reply.text == "Rain."
+    sent = backend._codec.body(context_of(USER, reply.message, Message.user("And in Asti?")))
+    assert blocks == json.loads(sent)["messages"][1]["content"]
+
+
 def test_usage_of_anthropic_adds_up(serve: Serve) -> None:
     """Its ``input_tokens`` is only the rest; what was read and written belongs to the prompt."""
     server = serve(WIRES["anthropic-messages"].answer("Rain."))
@@ -196,6 +276,35 @@ def test_usage_of_anthropic_adds_up(serve: Serve) -> None:
     assert (30, 10, 15) == (usage.input_tokens, usage.cached_tokens, usage.cache_write_tokens)
     dollars = (5 * 2 + 10 * 0.2 + 15 * 2.5 + 5 * 10) / 1e6
     assert usage.cost == pytest.approx(dollars)
+
+
+@pytest.mark.parametrize("cache_ttl", [None, "1h"])
+def test_what_is_written_for_an_hour_costs_more(serve: Serve, cache_ttl: str | None) -> None:
+    """Anthropic says how much of each there was; an hour's costs twice the input."""
+    minutes = 0 if cache_ttl else 9
+    usage = {
+        "input_tokens": 5,
+        "output_tokens": 5,
+        "cache_creation_input_tokens": 6 + minutes,
+        "cache_creation": {
+            "ephemeral_1h_input_tokens": 6,
+            "ephemeral_5m_input_tokens": minutes,
+        },
+    }
+    content = [{"type": "text", "text": "Rain."}]
+    body = {"type": "message", "content": content, "stop_reason": "end_turn", "usage": usage}
+    backend = HTTPBackend(
+        "claude-sonnet-5",
+        "anthropic",
+        base_url=serve(Answer([json.dumps(body).encode()], kind=JSON)).url,
+        api_key="k",
+        instructions_ttl="1h",
+        cache_ttl=cache_ttl,
+    )
+    told = Chat(backend, memory_of()).send(USER).usage
+    assert told is not None
+    dollars = (5 * 2 + 6 * 4 + minutes * 2.5 + 5 * 10) / 1e6
+    assert told.cost == pytest.approx(dollars)
 
 
 def test_reasoning_of_responses_goes_back_whole(serve: Serve) -> None:
@@ -238,6 +347,31 @@ def test_reasoning_of_responses_goes_back_whole(serve: Serve) -> None:
     assert sent["input"][2]["phase"] == "commentary"
     assert ("function_call_output", "c1") == (sent["input"][4]["type"], sent["input"][4]["call_id"])
     assert sent["store"] is False
+
+
+def test_items_of_responses_go_back_in_their_order(serve: Serve) -> None:
+    """Reasoning stands before the call that it led to, however many there are."""
+
+    def reasoning(id: str) -> Any:
+        return {"type": "reasoning", "id": id, "summary": [], "encrypted_content": "gAAA"}
+
+    def call(id: str) -> Any:
+        named = {"name": "weather", "arguments": "{}"}
+        return {"type": "function_call", "id": id, "call_id": f"call_{id}", **named}
+
+    text = {"type": "output_text", "text": "Let me see."}
+    said = {"type": "message", "id": "msg_1", "content": [text]}
+    items = [reasoning("rs_1"), call("fc_1"), said, reasoning("rs_2"), call("fc_2"), call("fc_3")]
+    events = [
+        {"type": "response.output_text.delta", "delta": "Let me see."},
+        *({"type": "response.output_item.done", "item": item} for item in items),
+        {"type": "response.completed", "response": {"status": "completed"}},
+    ]
+    reply, sent = ask(serve, "openai-responses", events)
+    assert ["call_fc_1", "call_fc_2", "call_fc_3"] == [made.id for made in reply.tool_calls]
+    assert [item["id"] for item in items] == [item.get("id") for item in sent["input"][1:7]]
+    assert all(item["type"] == "function_call_output" for item in sent["input"][7:])
+    assert "item_after" not in json.dumps(sent)
 
 
 def test_signatures_of_gemini_go_back_whole(serve: Serve) -> None:
@@ -339,6 +473,52 @@ def test_a_refusal_is_never_recorded(serve: Serve, what: str, drive: Any) -> Non
     before = state_of(memory)
     with pytest.raises(kind, match="nothing was recorded"):
         drive(Chat(WIRES[api].backend(server.url), memory), "Do it.")
+    assert before == state_of(memory)
+
+
+def openai_end(reason: str) -> list[Any]:
+    """A reply of Chat Completions that stops for a reason."""
+    return [choice({"content": "Half a "}), choice({"content": "reply"}), choice({}, reason)]
+
+
+def gemini_end(reason: str) -> list[Any]:
+    """A reply of Gemini that stops for a reason."""
+    content = {"parts": [{"text": "Half a reply"}]}
+    return [
+        {"candidates": [{"content": content}]},
+        {"candidates": [{"finishReason": reason}]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("api", "events"),
+    [
+        *(
+            pytest.param("openai-chat", openai_end(reason), id=reason)
+            for reason in ("abort", "error", "insufficient_system_resource", "network_error")
+        ),
+        *(
+            pytest.param("gemini", gemini_end(reason), id=reason)
+            for reason in (
+                "MALFORMED_FUNCTION_CALL",
+                "MISSING_THOUGHT_SIGNATURE",
+                "OTHER",
+                "SOMETHING_NEW",
+            )
+        ),
+    ],
+)
+@pytest.mark.parametrize("drive", DRIVES.values(), ids=list(DRIVES))
+def test_a_reply_that_failed_midway_is_no_reply(
+    serve: Serve, drive: Any, api: str, events: list[Any]
+) -> None:
+    """The provider says so in the reason it ended with; what had come is told, not recorded."""
+    memory = memory_of(Message.system("Be brief."))
+    before = state_of(memory)
+    backend = WIRES[api].backend(serve(Answer([event(e) for e in events])).url)
+    with pytest.raises(Interrupted, match="finished with") as caught:
+        drive(Chat(backend, memory), "Do it.")
+    assert caught.value.partial == "Half a reply"
     assert before == state_of(memory)
 
 

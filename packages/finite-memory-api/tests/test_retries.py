@@ -123,7 +123,7 @@ class Script:
             limits=limits,
             clock=lambda: self.now,
             chance=lambda: chance,
-            priced=lambda usage: usage,
+            priced=lambda usage, hour: usage,
         )
 
     def reader(self) -> Reader:
@@ -239,3 +239,25 @@ def test_every_error_can_be_caught_as_one() -> None:
     """All that a backend raises is a `BackendError`."""
     raised = [getattr(errors, name) for name in vars(errors) if name.endswith("Error")]
     assert all(issubclass(kind, BackendError) for kind in raised)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reads"),
+    [
+        ({"transfer-encoding": "chunked"}, True),
+        ({"content-length": "999"}, True),
+        ({"transfer-encoding": "chunked", "connection": "close"}, False),
+        ({}, False),  # HTTP/2, or an answer that ends with its connection
+    ],
+)
+def test_what_follows_the_end_is_read_only_for_the_connection(
+    headers: dict[str, str], reads: bool
+) -> None:
+    """Behind ``[DONE]`` a server may have forgotten to hang up; it is waited for if that pays."""
+    steps = converse(Script().call)
+    assert isinstance(next(steps), Send)
+    head = Head(200, {"content-type": "text/event-stream", **headers})
+    assert isinstance(steps.send(head), Read)
+    effect = steps.send(b"".join(WIRES["openai-chat"].stream(["Rain."])))
+    assert isinstance(effect, Delta)
+    assert isinstance(next(steps), Read if reads else Close)

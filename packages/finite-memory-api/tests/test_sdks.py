@@ -19,6 +19,7 @@ from finite_memory_api.errors import (
     DeadlineError,
     PromptTooLongError,
     RateLimitedError,
+    RedirectedError,
 )
 from finite_memory_core import BackendError, Chat, ConfigError, Interrupted, Reply
 
@@ -137,6 +138,25 @@ def test_errors_of_an_sdk_become_ours(serve: Serve, sdk: str, drive: Callable[..
     gone.close()
     with pytest.raises(ConnectionLostError):
         Given(sdk, gone).turn(drive, memory_of())
+
+
+@EACH_DRIVE
+@EACH_SDK
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_an_sdk_follows_no_redirect(
+    serve: Serve, sdk: str, drive: Callable[..., Reply], status: int
+) -> None:
+    """Neither the key nor the prompt goes where the answer points; the client stays as it was."""
+    elsewhere = serve(WIRES[SDKS[sdk][3]].answer("Caught."))
+    there = elsewhere.url.removesuffix("/v1") + "/other"
+    server = serve(Answer(status=status, headers={"location": there}))
+    given, memory = Given(sdk, server), memory_of()
+    before = state_of(memory)
+    with pytest.raises(RedirectedError, match="not followed"):
+        given.turn(drive, memory)
+    assert [] == elsewhere.asked
+    assert before == state_of(memory)
+    assert not any("_prepare_options" in vars(client) for client in given.clients)
 
 
 def _ask(given: Given, drive: Callable[..., Reply]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import pickle
 from collections.abc import Callable
@@ -150,6 +151,45 @@ def test_a_backend_travels_in_a_pickle(serve: Serve, monkeypatch: pytest.MonkeyP
     assert Chat(again, memory_of()).send("Hello?").text == "Here."
     with httpx2.Client() as client, pytest.raises(ConfigError, match="cannot be pickled"):
         pickle.dumps(OpenAIBackend("m", client=client))
+
+
+def test_secrets_in_headers_and_query_stay_out_of_a_pickle(serve: Serve) -> None:
+    """What looks like a key is left behind, which is told at use; all else travels."""
+    server = serve(CHAT.answer("Here."))
+    secret = CompatibleBackend(
+        server.url, "m", headers={"X-Api-Key": "locker 4711"}, query={"sig": "locker 4712"}
+    )
+    pickled = pickle.dumps(secret)
+    assert b"locker" not in pickled
+    assert "locker" not in repr(vars(secret))
+    with pytest.raises(AuthenticationError, match="does not carry x-api-key of the headers="):
+        Chat(pickle.loads(pickled), memory_of()).send("Hello?")
+    with pytest.raises(AuthenticationError, match="does not carry x-api-key"):
+        Chat(pickle.loads(pickle.dumps(pickle.loads(pickled))), memory_of()).send("Hello?")
+    plain = CompatibleBackend(server.url, "m", headers={"X-Tenant": "t"}, query={"v": "1"})
+    assert Chat(pickle.loads(pickle.dumps(plain)), memory_of()).send("Hello?").text == "Here."
+    assert "t" == server.asked[0].headers["x-tenant"]
+    assert "?v=1 " in server.asked[0].line
+
+
+def test_a_copy_keeps_its_key(serve: Serve) -> None:
+    """It stays in the memory that holds the key anyway."""
+    server = serve(CHAT.answer("Here."))
+    for copied in (copy.copy, copy.deepcopy):
+        backend = copied(CHAT.backend(server.url, headers={"X-Secret": "s"}))
+        assert Chat(backend, memory_of()).send("Hello?").text == "Here."
+    for asked in server.asked:
+        assert (f"Bearer {KEY}", "s") == (asked.headers["authorization"], asked.headers["x-secret"])
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/v1?key=hidden", "ftp://h/v1?key=hidden", "https://h x/?hidden"]
+)
+def test_a_key_in_an_address_is_not_shown(url: str) -> None:
+    """The address is refused, and what stands behind the question mark is not repeated."""
+    with pytest.raises(ConfigError, match="base_url") as caught:
+        OpenAIBackend("m", base_url=url)
+    assert "hidden" not in str(caught.value)
 
 
 def test_options_headers_and_query_are_sent(serve: Serve) -> None:

@@ -17,7 +17,7 @@ from finite_memory_core.messages import freeze, thaw
 from .caching import session_key
 from .codecs.base import Codec, Reader, Settings
 from .exchange import WORTH_A_LOOK, Call, Limits, Request, Steps, converse, priced
-from .keys import Key, KeySource
+from .keys import Fields, Key, KeySource
 from .prices import prices_of
 from .profiles import PROFILES, Profile
 from .urls import checked_base
@@ -57,7 +57,7 @@ class HTTPBackend(Backend):
         streaming: whether the provider is asked for the reply piece by piece.
         cache: False asks for no prompt cache: no breakpoints, no session key.
         cache_ttl: how long breakpoints ask to live: ``"5m"`` or ``"1h"`` at Anthropic, ``"30m"``
-            or ``"12h"`` at OpenAI; None for the provider's default.
+            or ``"12h"`` at OpenAI, nothing else elsewhere; None for the provider's default.
         instructions_ttl: the same for tools and instructions; not shorter than `cache_ttl`.
         prices: what the model costs; ``"table"`` looks it up in `finite_memory_api.prices`.
         truncates: whether the server silently cuts off what its window does not hold; None for
@@ -99,16 +99,16 @@ class HTTPBackend(Backend):
     ) -> None:
         row = _row(self.profile if profile is None else profile)
         self.model = _checked_model(model, row)
-        _check_ttls(cache_ttl, instructions_ttl)
         codec = api or row.codec
         if codec not in _CODECS:
             raise ConfigError(f"there is no wire format {codec!r:.80}; use one of {list(_CODECS)}")
+        _check_ttls(cache_ttl, instructions_ttl, _ttls(row, codec, model))
         self.name = name or f"{row.name}:{model}"
         self.prices = prices_of(row.name, model, cache_ttl) if prices == "table" else prices
         self._row = row
         self._base = _base(base_url, row, client or async_client)
-        self._headers = _checked_headers(headers)
-        self._query = f"?{urlencode(query)}" if query else ""
+        self._headers = Fields("headers=", _checked_headers(headers))
+        self._query = Fields("query=", query or {})
         self._limits = _limits(timeout, idle_timeout, connect_timeout, retries)
         self._truncates = row.truncates if truncates is None else bool(truncates)
         self._clients = Clients(client, async_client, codec)
@@ -192,7 +192,7 @@ class HTTPBackend(Backend):
         self, path: str, body: bytes, session_id: str | None = None
     ) -> tuple[Request, str | None]:
         key = self._key.read(self.name)
-        headers = {**self._headers}
+        headers = self._headers.read(self.name)
         if not self._clients.has_sdk:
             headers = {"content-type": "application/json", "accept": "*/*", **headers}
             if self._codec.name == "anthropic-messages":
@@ -208,8 +208,8 @@ class HTTPBackend(Backend):
         base = self._base
         if path.startswith("/../"):  # beside the API, not below it
             base, path = base.removesuffix("/v1"), path[3:]
-        query = self._query.replace("?", "&", 1) if "?" in path else self._query
-        return f"{base}{path}{query}"
+        query = urlencode(self._query.read(self.name))
+        return f"{base}{path}{'&' if '?' in path else '?'}{query}" if query else f"{base}{path}"
 
     # -- counting -------------------------------------------------------------------------------
 
@@ -376,7 +376,16 @@ def _checked_count(value: object, name: str) -> Any:
     return value
 
 
-def _check_ttls(ttl: str | None, head: str | None) -> None:
+def _ttls(row: Profile, codec: str, model: str) -> tuple[str, ...]:
+    """Return the lifetimes that breakpoints can ask for there."""
+    if codec == "anthropic-messages":
+        return ("5m", "1h") if row.marks else ()
+    if row.name == "openrouter":
+        return ("5m", "1h") if model.startswith("anthropic/") else ()
+    return ("30m", "12h") if row.marks == "openai" and codec.startswith("openai") else ()
+
+
+def _check_ttls(ttl: str | None, head: str | None, takes: tuple[str, ...]) -> None:
     for name, value in (("cache_ttl", ttl), ("instructions_ttl", head)):
         if value not in _TTLS:
             raise ConfigError(f"{name} must be one of {_TTLS[1:]}, or None, got {value!r:.80}")
@@ -385,6 +394,10 @@ def _check_ttls(ttl: str | None, head: str | None) -> None:
             f"instructions_ttl ({head}) is shorter than cache_ttl ({ttl}): longer ones must come "
             "first"
         )
+    for name, value in (("cache_ttl", ttl), ("instructions_ttl", head)):
+        if value is not None and value not in takes:
+            told = f"takes {' or '.join(takes)}" if takes else "takes no lifetime of a cache"
+            raise ConfigError(f"this provider {told}, got {name}={value!r}")
 
 
 def _limits(timeout: float, idle: float, connect: float, retries: int) -> Limits:

@@ -118,7 +118,7 @@ class Call:
         limits: see `Limits`.
         clock: seconds that only grow.
         chance: a number from 0 to 1, for jitter.
-        finish: makes the usage complete (cost).
+        priced: makes the usage complete (cost); also told how much was written for an hour.
         holds: whether pieces are held back until the usage shows that nothing was cut off.
         truncates: whether the provider cuts off silently.
     """
@@ -130,7 +130,7 @@ class Call:
     limits: Limits
     clock: Callable[[], float]
     chance: Callable[[], float]
-    priced: Callable[[Usage], Usage]
+    priced: Callable[[Usage, int], Usage]
     truncates: bool = False
     holds: bool = False
 
@@ -216,7 +216,7 @@ class _Attempt:
         if "event-stream" not in kind and ("json" in kind or "html" in kind or looks_whole):
             yield from self._whole(first, head)
         else:
-            yield from self._events(first)
+            yield from self._events(first, _is_reusable(head))
 
     def _whole(self, first: bytes | None, head: Head) -> Steps:
         body = yield from self._all(first, MOST_REPLY_BYTES)
@@ -234,7 +234,7 @@ class _Attempt:
             )
         yield from self._said(self._taken(self._reader.whole, data))
 
-    def _events(self, first: bytes | None) -> Steps:
+    def _events(self, first: bytes | None, reusable: bool) -> Steps:
         decoder, reader = EventDecoder(), self._reader
         alive, chunk = self._call.clock(), first
         while chunk is not None:
@@ -245,6 +245,8 @@ class _Attempt:
                 raise self._unreadable(str(error)) from None
             for event in events:
                 yield from self._said(self._taken(reader.event, event))
+            if reader.over and not reusable:
+                return
             if events or comments != decoder.comments:
                 alive = self._call.clock()
             elif self._call.clock() - alive > self._call.limits.idle and not reader.complete:
@@ -312,7 +314,8 @@ class _Attempt:
             raise self._unreadable(str(error)) from None
         if call.truncates:
             self._require_whole(last.usage)
-        usage = None if last.usage is None else call.priced(last.usage)
+        hour = self._reader.written_for_an_hour
+        usage = None if last.usage is None else call.priced(last.usage, hour)
         return replace(last, text="".join(self._held), usage=usage)
 
     def _require_whole(self, usage: Usage | None) -> None:
@@ -400,9 +403,24 @@ class _Attempt:
         )
 
 
-def priced(prices: Any, usage: Usage) -> Usage:
-    """Return `usage` with its cost, unless the provider said it or no price is known."""
+def _is_reusable(head: Head) -> bool:
+    """Return whether reading an answer to its end saves the next request a connection.
+
+    Not in HTTP/2, nor where the connection ends with the answer; there, servers that leave it
+    open behind the last event would be waited for in vain.
+    """
+    sized = "transfer-encoding" in head.headers or "content-length" in head.headers
+    return sized and head.headers.get("connection", "").lower() != "close"
+
+
+def priced(prices: Any, usage: Usage, hour: int = 0) -> Usage:
+    """Return `usage` with its cost, unless the provider said it or no price is known.
+
+    `hour` of the written tokens were written for an hour, which costs twice the input.
+    """
     if prices is None or usage.cost is not None:
         return usage
     known = (usage.cached_tokens or 0, usage.cache_write_tokens or 0)
-    return replace(usage, cost=cost(prices, usage.input_tokens, *known, usage.output_tokens))
+    paid = cost(prices, usage.input_tokens, *known, usage.output_tokens)
+    more = hour * (2 * prices.input - prices.written) / 1_000_000
+    return replace(usage, cost=paid + more)

@@ -1,13 +1,15 @@
 """Keys: from the environment, a function or an argument, and never to be seen.
 
-A `Key` shows nothing in a repr, and a pickle of it carries only where to find the key again.
+A `Key` shows nothing in a repr, and a pickle of it carries only where to find the key again. The
+same holds for what looks like a key among the headers and the query that somebody passes. A copy
+is made in memory, where the key is anyway, and keeps it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from finite_memory_core import ConfigError
@@ -21,6 +23,7 @@ _SECRETS = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|r8|csk|fw|key)[-_][A-Za-z0-9_-]{8,}|AIza[\w-]{20,}"
     r"|(?i:bearer)\s+[\w.~+/=-]{8,}"
 )
+_SECRET_NAMES = re.compile(r"(?i)key|token|secret|auth|pass|sig|cred|cookie|session")
 
 
 class Key:
@@ -53,6 +56,9 @@ class Key:
     def __reduce__(self) -> tuple[Any, ...]:
         return (_unpickled, (self._variable, self._required, self._given is not None))
 
+    def __deepcopy__(self, memo: object) -> Key:
+        return self  # nothing in it changes
+
     def read(self, backend: str) -> str | None:
         """Return the key; None where there is none and none is needed.
 
@@ -80,6 +86,51 @@ def _unpickled(variable: str | None, required: bool, lost: bool) -> Key:
     key = Key(None, variable, required=required)
     key._lost = lost and required
     return key
+
+
+class Fields:
+    """Headers, or the fields of a query, that were passed; some of them may be secrets.
+
+    Args:
+        what: what they are called in errors.
+        values: the fields.
+        lost: the names of those that a pickle did not carry.
+    """
+
+    __slots__ = ("_lost", "_values", "_what")
+
+    def __init__(self, what: str, values: Mapping[str, str], lost: tuple[str, ...] = ()) -> None:
+        self._what = what
+        self._values = dict(values)
+        self._lost = lost
+
+    def __repr__(self) -> str:
+        return f"Fields({self._what}: {', '.join(self._values)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        lost = tuple(k for k, v in self._values.items() if _is_secret(k, v))
+        kept = {k: v for k, v in self._values.items() if k not in lost}
+        return (Fields, (self._what, kept, (*self._lost, *lost)))
+
+    def __deepcopy__(self, memo: object) -> Fields:
+        return self  # nothing in it changes
+
+    def read(self, backend: str) -> dict[str, str]:
+        """Return the fields.
+
+        Raises:
+            AuthenticationError: some were left behind when the backend was pickled.
+        """
+        if self._lost:
+            raise AuthenticationError(
+                f"backend {backend!r}: a pickle does not carry {', '.join(self._lost)} of the "
+                f"{self._what} that was passed; make the backend anew where it is used"
+            )
+        return dict(self._values)
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return bool(_SECRET_NAMES.search(name) or _SECRETS.search(str(value)))
 
 
 def _checked(key: object, source: str) -> str:

@@ -14,6 +14,8 @@ from finite_memory_core import BackendError, ConfigError
 
 from . import backends
 from .backend import HTTPBackend
+from .keys import Key
+from .profiles import PROFILES
 from .urls import checked_base
 
 
@@ -41,7 +43,7 @@ def _read(name: str, rest: str, options: Mapping[str, Any]) -> tuple[str, dict[s
         if base.count("/") == 2 and name != "deepseek":
             base += "/v1"
         settings["base_url"] = base
-        return str(named or model or _only_model(base, settings)), settings
+        return str(named or model or _only_model(name, base, settings)), settings
     if not (rest or model):
         raise ConfigError(
             f"{name!r} needs a model behind the colon, such as '{name}:some-model', or the address "
@@ -50,20 +52,24 @@ def _read(name: str, rest: str, options: Mapping[str, Any]) -> tuple[str, dict[s
     return str(rest or model), settings
 
 
-def _only_model(base: str, settings: Mapping[str, Any]) -> str:
-    """Ask a server which model it has."""
+def _only_model(name: str, base: str, settings: Mapping[str, Any]) -> str:
+    """Ask a server which model it has, with the key that its backend would send."""
     import httpx2
 
-    key = settings.get("api_key")
-    headers = {"authorization": f"Bearer {key}"} if isinstance(key, str) else {}
+    row = PROFILES[name]
+    key = Key(settings.get("api_key"), row.variable, required=False).read(name)
+    value = f"Bearer {key}" if row.auth == "authorization" else key
+    headers = {row.auth: value} if key is not None and value is not None else {}
+    names, lost = [], ""
     try:
         answer = httpx2.get(f"{base}/models", headers=headers, timeout=10.0)
         names = [str(entry["id"]) for entry in answer.json()["data"]]
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        lost = type(error).__name__
+    if lost:  # raised out here, so that the request, and the key in it, is not its context
         raise BackendError(
-            f"the server at {base} does not tell its models ({type(error).__name__}); name one: "
-            f"{base}#model"
-        ) from None
+            f"the server at {base} does not tell its models ({lost}); name one: {base}#model"
+        )
     if len(names) != 1:
         raise ConfigError(
             f"the server at {base} has {len(names)} models ({', '.join(names[:5])}); name one: "

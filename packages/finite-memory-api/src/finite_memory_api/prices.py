@@ -6,6 +6,7 @@ tiers, and what some providers add for very long prompts, are not in it.
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ _5_MINUTES, _30_MINUTES, _1_HOUR, _HOURS = 300.0, 1_800.0, 3_600.0, 7_200.0
 
 
 class Row(NamedTuple):
-    """The prices of the models whose names begin with `model`; the longest beginning counts."""
+    """The prices of `model`, whatever date or version of it is asked for."""
 
     model: str
     input: float
@@ -36,12 +37,18 @@ _ANTHROPIC = (
     Row("claude-fable-5", 10, 50, 1, 12.5, 2_048),
     Row("claude-opus-5-5", 4, 20, 0.2, 5, 4_096),
     Row("claude-opus-5", 5, 25, 0.5, 6.25, 4_096),
-    Row("claude-opus-4-", 5, 25, 0.5, 6.25, 4_096),
+    Row("claude-opus-4-8", 5, 25, 0.5, 6.25, 4_096),
+    Row("claude-opus-4-7", 5, 25, 0.5, 6.25, 4_096),
+    Row("claude-opus-4-6", 5, 25, 0.5, 6.25, 4_096),
+    Row("claude-opus-4-5", 5, 25, 0.5, 6.25, 4_096),
     Row("claude-opus-4-1", 15, 75, 1.5, 18.75),
     Row("claude-opus-4-0", 15, 75, 1.5, 18.75),
-    Row("claude-opus-4-2025", 15, 75, 1.5, 18.75),
+    Row("claude-opus-4", 15, 75, 1.5, 18.75),
     Row("claude-sonnet-5-5", 2, 10, 0.1, 2.5, 2_048),
     Row("claude-sonnet-5", 2, 10, 0.2, 2.5, 2_048),
+    Row("claude-sonnet-4-6", 3, 15, 0.3, 3.75, 2_048),
+    Row("claude-sonnet-4-5", 3, 15, 0.3, 3.75, 2_048),
+    Row("claude-sonnet-4-0", 3, 15, 0.3, 3.75, 2_048),
     Row("claude-sonnet-4", 3, 15, 0.3, 3.75, 2_048),
     Row("claude-haiku-5-5", 0.1, 0.5, 0.01, 0.125, 4_096),
     Row("claude-haiku-4-5", 1, 5, 0.1, 1.25, 4_096),
@@ -54,6 +61,7 @@ _OPENAI = (
     Row("gpt-6-sol", 2, 10, 0.2, 2.5),
     Row("gpt-6-luna", 0.1, 0.5, 0.01, 0.125),
     Row("gpt-5.6", 5, 30, 0.5, 6.25),
+    Row("gpt-5.6-sol", 5, 30, 0.5, 6.25),
     Row("gpt-5.6-terra", 2.5, 15, 0.25, 3.125),
     Row("gpt-5.6-luna", 1, 6, 0.1, 1.25),
     Row("gpt-5.5", 5, 30, 0.5, 5),
@@ -94,23 +102,34 @@ TABLE = {
 """By profile: the seconds that a cached prefix lives after its last use, and the rows."""
 
 
+_DATE = r"\d{8}|\d{4}-\d\d-\d\d|\d\d-\d{4}|\d\d-\d\d|\d{3,4}"
+_SAME = re.compile(rf"(?:[-@](?:latest|preview|(?:preview-)?(?:{_DATE})))?")
+"""What may follow a model's name without making it another model: ``-mini`` does, a date not."""
+
+
 def prices_of(profile: str, model: str, ttl: str | None = None) -> Prices | None:
     """Return what `model` costs at a provider; None where the table does not know it.
 
     Args:
         profile: the provider, as profiles name it.
         model: the provider's name of the model.
-        ttl: the lifetime that breakpoints ask for; Anthropic's hour doubles the price of a write.
+        ttl: the lifetime that breakpoints ask for. At Anthropic writing for an hour costs twice
+            the input; OpenAI's lifetimes cost the same.
     """
     seconds, rows = TABLE.get(profile, (0.0, ()))
-    fitting = [row for row in rows if model.removeprefix("models/").startswith(row.model)]
+    model = model.removeprefix("models/")
+    fitting = [
+        row
+        for row in rows
+        if model.startswith(row.model) and _SAME.fullmatch(model, len(row.model))
+    ]
     if not fitting:
         return None
     row = max(fitting, key=lambda row: len(row.model))
     written = row.written
-    if ttl == "1h":
+    if profile == "anthropic" and ttl == "1h":
         seconds, written = _1_HOUR, 2 * row.input
-    elif ttl == "12h":
+    elif profile in ("openai", "azure") and ttl == "12h":
         seconds = 12 * _1_HOUR
     return Prices(row.input, row.output, row.cached, written, seconds, row.minimum)
 

@@ -24,10 +24,13 @@ def checked_base(url: object) -> str:
         raise ConfigError(
             "base_url has credentials in it, and URLs end up in logs; pass api_key instead"
         )
+    shown = f"{f'{parts.scheme}://{parts.netloc}{parts.path}':.80}"  # a query may hold a key
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ConfigError(f"base_url must be http://host or https://host, got {url!r:.80}")
+        raise ConfigError(f"base_url must be http://host or https://host, got {shown!r}")
     if parts.query or parts.fragment:
-        raise ConfigError(f"base_url has a query or a fragment ({url!r:.80}); pass query= instead")
+        raise ConfigError(
+            f"base_url has a query or a fragment (behind {shown!r}); pass query= instead"
+        )
     if any(char.isspace() or ord(char) < 32 for char in url):
-        raise ConfigError(f"base_url has white space in it: {url!r:.80}")
+        raise ConfigError(f"base_url has white space in it: {shown!r}")
     return url.rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -110,7 +111,7 @@ class AnthropicMessages(Codec):
                 yield self._media(part, message)
             elif isinstance(part, Own):
                 yield from _own(part.part)
-            elif isinstance(part, Unknown) and part.part["type"] in _SERVER_BLOCKS:
+            elif isinstance(part, Unknown) and _goes_back(part.part, message.role):
                 yield thaw(part.part)
             else:
                 raise self.cannot(f"a part {_kind(part)!r}", message)
@@ -155,17 +156,12 @@ _TAKEN = {
     "image": frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"}),
     "document": frozenset({"application/pdf"}),
 }
-_SERVER_BLOCKS = frozenset(
-    {
-        "server_tool_use",
-        "web_search_tool_result",
-        "web_fetch_tool_result",
-        "code_execution_tool_result",
-        "bash_code_execution_tool_result",
-        "text_editor_code_execution_tool_result",
-        "container_upload",
-    }
-)
+_UPLOADS = frozenset({"container_upload"})
+
+
+def _goes_back(part: Mapping[str, Any], role: Role) -> bool:
+    """Return whether a block is sent as it is: what a reply held, tools of the server and all."""
+    return role is Role.ASSISTANT or part["type"] in _UPLOADS
 
 
 def _mark(ttl: str | None) -> dict[str, Any]:
@@ -206,6 +202,7 @@ class MessagesReader(Reader):
     def __init__(self) -> None:
         super().__init__()
         self._blocks: dict[int, dict[str, Any]] = {}
+        self._inputs: dict[int, str] = {}
         self._calls = Calls()
         self._numbers: dict[str, Any] = {}
 
@@ -274,6 +271,9 @@ class MessagesReader(Reader):
             return self._say(index, delta.get("text"))
         if kind == "input_json_delta":
             self._take_input(index, delta.get("partial_json"))
+        if kind == "compaction_delta":
+            whole = {k: v for k, v in delta.items() if k != "type" and v is not None}
+            block.update(whole)
         for name in ("thinking", "signature"):
             if kind == f"{name}_delta" and isinstance(delta.get(name), str):
                 block[name] = block.get(name, "") + clean(delta[name])
@@ -283,6 +283,8 @@ class MessagesReader(Reader):
         if self._blocks[index] == {"type": "text", "text": ""}:
             del self._blocks[index]
             self._calls.add(index, arguments=text)
+        elif isinstance(text, str):  # of a tool that the server runs
+            self._inputs[index] = self._inputs.get(index, "") + text
 
     def _end(self, data: Mapping[str, Any]) -> str:
         reason = mapping(data.get("delta")).get("stop_reason")
@@ -295,6 +297,8 @@ class MessagesReader(Reader):
         """Take in numbers; later ones count, and those that are missing stay."""
         self._numbers.update({k: v for k, v in usage.items() if v is not None})
         self.usage = usage_of(self._numbers) or self.usage
+        split = mapping(self._numbers.get("cache_creation"))
+        self.written_for_an_hour = whole_number(split.get("ephemeral_1h_input_tokens")) or 0
 
     def refuse(self) -> None:
         """See `Reader.refuse`."""
@@ -310,11 +314,23 @@ class MessagesReader(Reader):
         calls, text = self._calls.made(), self.partial
         if not text and not calls:
             return None
+        for index, written in self._inputs.items():
+            if written:
+                self._blocks[index]["input"] = _parsed(written)
         blocks = [block for _, block in sorted(self._blocks.items())]
         blocks = [block for block in blocks if block.get("type") != "text" or block["text"]]
         if all(block.get("type") == "text" for block in blocks):
             return Message.assistant(text or None, tool_calls=calls)
         return Message.assistant([_kept(block) for block in blocks], tool_calls=calls)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the input of a tool; what was cut off goes along as text, as that of a call does."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"input": clean(text)}
 
 
 def _kept(block: dict[str, Any]) -> dict[str, Any]:

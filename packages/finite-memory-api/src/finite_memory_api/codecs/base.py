@@ -79,12 +79,16 @@ class Reader(ABC):
 
     Attributes:
         complete: whether the protocol's terminal event was seen.
+        over: whether nothing may follow any more.
         usage: the provider's numbers as far as they are known.
+        written_for_an_hour: how many of the tokens written to a cache cost an hour's price.
     """
 
     def __init__(self) -> None:
         self.complete = False
+        self.over = False
         self.usage: Usage | None = None
+        self.written_for_an_hour = 0
         self.finish: str | None = None
         self.texts: list[str] = []
         self.refused: list[str] = []
@@ -266,10 +270,15 @@ def whole_number(value: object) -> int | None:
 
 
 class Calls:
-    """Tool calls that arrive in pieces, by their index."""
+    """Tool calls that arrive in pieces, by their index.
+
+    Some servers give every call the same index, or none: another id with a name is another call,
+    and what follows at that index belongs to it.
+    """
 
     def __init__(self) -> None:
         self._held: dict[int, dict[str, Any]] = {}
+        self._latest: dict[int, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._held)
@@ -285,7 +294,13 @@ class Calls:
         type: str = "function",
     ) -> None:
         """Take in what a piece says of the call at `index`."""
-        call = self._held.setdefault(index, {"arguments": "", "extra": {}, "type": type})
+        place = self._latest.get(index, index)
+        if id and name and self._held.get(place, {}).get("id", id) != id:
+            place = max(self._held) + 1
+        elif place == index and index not in self._latest and index in self._held:
+            place = max(self._held) + 1  # taken by a call that had another index
+        self._latest[index] = place
+        call = self._held.setdefault(place, {"arguments": "", "extra": {}, "type": type})
         if isinstance(id, str) and id:
             call["id"] = id
         if isinstance(name, str) and name:

@@ -37,10 +37,13 @@ _FILTERS = frozenset(
         "SPII",
         "LANGUAGE",
         "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
         "MODEL_ARMOR",
     }
 )
-_FAILURES = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "OTHER"})
+_ENDS = frozenset({"STOP", "MAX_TOKENS"})
+"""Why a reply ends that is one; with any other reason (there are ever more) it failed midway."""
 
 
 class Gemini(Codec):
@@ -233,7 +236,7 @@ class GeminiReader(Reader):
         """See `Reader.refuse`."""
         if self._blocked or self.finish in _FILTERS:
             raise Refusal(self.finish or "", self.partial, filtered=True)
-        if self.finish in _FAILURES and not self.partial and not self._calls:
+        if self.finish is not None and self.finish not in _ENDS:
             raise StreamError({"error": {"message": f"finished with {self.finish}", "code": 500}})
         super().refuse()
 

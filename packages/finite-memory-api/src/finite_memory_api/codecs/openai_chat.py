@@ -35,6 +35,8 @@ from .layout import Group, Layout, Rules
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 _NO_NAME = re.compile(r"[\s<|\\/>]+")
 _REASONING = ("reasoning_content", "reasoning")
+_FAILURES = frozenset({"abort", "error", "insufficient_system_resource", "network_error"})
+"""Ends of a reply that is none: of SGLang and vLLM, OpenRouter, DeepSeek, GLM."""
 
 
 class OpenAIChat(Codec):
@@ -71,22 +73,25 @@ class OpenAIChat(Codec):
         instructions: list[bytes],
         fragments: list[bytes],
     ) -> None:
-        """Mark where breakpoints pay. OpenAI itself marks the end, which takes one of the four."""
+        """Mark where breakpoints pay. OpenAI itself marks the end, which takes one of the four.
+
+        An assistant's content is plain text in this format, which has no place for a mark.
+        """
         marks = self.settings.marks
         if not marks:
             return
-        is_openai = marks == "openai"
         mark = _breakpoint(marks, self.settings.ttl)
         found = places(
             context,
             laid.groups,
             laid.ends,
             has_head=bool(instructions),
-            most=3 if is_openai else 4,
-            input_only=is_openai,
+            most=3 if marks == "openai" else 4,
+            input_only=True,
         )
         if instructions:
-            instructions[-1] = marked(instructions[-1], mark)
+            head = _breakpoint(marks, self.settings.head_ttl or self.settings.ttl)
+            instructions[-1] = marked(instructions[-1], head)
         mark_groups(fragments, found, mark)
 
     def _fields(self, context: Context) -> dict[str, Any]:
@@ -261,7 +266,7 @@ class ChatReader(Reader):
     def event(self, event: Event) -> str:
         """See `Reader.event`."""
         if event.data.strip() == "[DONE]":
-            self.complete = True
+            self.complete = self.over = True
             return ""
         return self._chunk(parse(event), "delta")
 
@@ -327,8 +332,9 @@ class ChatReader(Reader):
         """See `Reader.refuse`."""
         if self.finish == "content_filter":
             raise Refusal(self.finish, "".join(self.refused), filtered=True)
-        if self.finish in ("insufficient_system_resource", "error"):
-            raise StreamError({"error": {"message": self.finish, "type": "server_error"}})
+        if self.finish in _FAILURES:
+            told = f"finished with {self.finish}"
+            raise StreamError({"error": {"message": told, "type": "server_error"}})
         super().refuse()
 
     def message(self) -> Message | None:

@@ -32,6 +32,8 @@ from .openai_chat import _breakpoint
 
 _OURS = "item_id"
 """Where a message and its calls keep the ids of the items that they were."""
+_AFTER = "item_after"
+"""Where a call keeps how many parts came before it, if others came behind it."""
 _OWN = frozenset({"reasoning", "compaction"})
 
 
@@ -75,7 +77,8 @@ class OpenAIResponses(Codec):
                 input_only=True,
             )
             if instructions:
-                instructions[-1] = marked(instructions[-1], mark)
+                head = _breakpoint("openai", self.settings.head_ttl or self.settings.ttl)
+                instructions[-1] = marked(instructions[-1], head)
             mark_groups(fragments, found, mark)
         return [item for item in (*instructions, *fragments) if item]
 
@@ -128,14 +131,15 @@ class OpenAIResponses(Codec):
         return {"type": "input_file", "filename": media.name or "file.pdf", "file_data": data}
 
     def _said(self, message: Message) -> Iterator[dict[str, Any]]:
-        """Yield the items of a reply; reasoning of other providers is left out."""
+        """Yield the items of a reply as they came; reasoning of other providers is left out."""
+        items: list[dict[str, Any]] = []
         texts: list[str] = []
         content = message.content
         for part in (content or ()) if not isinstance(content, str) else ():
             if part["type"] in _OWN and "id" in part:
-                yield thaw(part)
+                items.append(thaw(part))
             elif isinstance(part.get(_OURS), str):
-                yield _output(part)
+                items.append(_output(part))
             elif isinstance(found := read_part(part), Text):
                 texts.append(found.text)
             elif not isinstance(found, Own):
@@ -143,9 +147,12 @@ class OpenAIResponses(Codec):
         if isinstance(content, str):
             texts.append(content)
         if any(texts) or not (message.tool_calls or content):
-            yield {"type": "message", "role": "assistant", "content": "\n\n".join(texts)}
-        for call in message.tool_calls:
-            yield _call(call)
+            said = "\n\n".join(texts)
+            items.append({"type": "message", "role": "assistant", "content": said})
+        for place in range(len(items) + 1):
+            here = (call for call in message.tool_calls if _place(call, len(items)) == place)
+            yield from map(_call, here)
+            yield from items[place : place + 1]
 
     def _result(self, message: Message) -> dict[str, Any]:
         parts = list(self._input(message))
@@ -175,6 +182,12 @@ def _output(part: Mapping[str, Any]) -> dict[str, Any]:
     said = {"type": "message", "id": part[_OURS], "role": "assistant", "status": "completed"}
     phase = {"phase": part["phase"]} if isinstance(part.get("phase"), str) else {}
     return {**said, **phase, "content": [text]}
+
+
+def _place(call: ToolCall, last: int) -> int:
+    """Return how many items a call stands behind; it does not say so where that is all of them."""
+    place = call.extra.get(_AFTER)
+    return min(place, last) if type(place) is int and place >= 0 else last
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
@@ -265,7 +278,7 @@ class ResponsesReader(Reader):
 
     def message(self) -> Message | None:
         """See `Reader.message`."""
-        calls = tuple(call for item in self._items if (call := _called(item)) is not None)
+        calls = _calls(self._items)
         text = self.partial
         if not text and not calls:
             return None
@@ -275,7 +288,8 @@ class ResponsesReader(Reader):
         if "".join(part.get("text", "") for part in parts if part["type"] == "output_text") != text:
             parts = [part for part in parts if part["type"] in _OWN]
             parts += [{"type": "output_text", "text": text}] if text else []
-        return Message.assistant(parts, tool_calls=calls)
+            return Message.assistant(parts, tool_calls=calls)
+        return Message.assistant(parts, tool_calls=_calls(self._items, len(parts)))
 
 
 def _kept(items: list[Mapping[str, Any]]) -> Iterator[Any]:
@@ -294,7 +308,20 @@ def _kept(items: list[Mapping[str, Any]]) -> Iterator[Any]:
                 yield {"type": "output_text", "text": text, **own}
 
 
-def _called(item: Mapping[str, Any]) -> ToolCall | None:
+def _calls(items: list[Mapping[str, Any]], parts: int = 0) -> tuple[ToolCall, ...]:
+    """Return the calls; those that stand before the last of the kept `parts` know where."""
+    found: list[ToolCall] = []
+    before = 0
+    for item in items:
+        call = _called(item, {_AFTER: before} if before < parts else {})
+        if call is not None:
+            found.append(call)
+        else:
+            before += len(list(_kept([item])))
+    return tuple(found)
+
+
+def _called(item: Mapping[str, Any], place: Mapping[str, int]) -> ToolCall | None:
     kinds = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
     if item.get("type") not in kinds:
         return None
@@ -303,7 +330,8 @@ def _called(item: Mapping[str, Any]) -> ToolCall | None:
         raise NoReply("a tool call without a name")
     id = item.get("call_id") or item.get("id") or item["name"]
     own = {_OURS: item["id"]} if isinstance(item.get("id"), str) else {}
-    return ToolCall(str(id), clean(item["name"]), clean(item.get(body) or "{}"), kind, own)
+    arguments = clean(item.get(body) or "{}")
+    return ToolCall(str(id), clean(item["name"]), arguments, kind, {**own, **place})
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage | None:

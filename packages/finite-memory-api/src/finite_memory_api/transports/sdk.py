@@ -1,7 +1,8 @@
 """Requests over a client of the official `openai` or `anthropic` SDK, which somebody already has.
 
 It brings what it alone can do (the authentication of Azure, Bedrock, Vertex); its own retries are
-off, its data models are not used, and its errors are taken apart at the border.
+off, it follows no redirect (that could carry the key elsewhere), its data models are not used, and
+its errors are taken apart at the border.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from importlib import import_module
+from inspect import iscoroutinefunction
 from typing import Any
 
 from finite_memory_core import ConfigError
@@ -55,6 +57,7 @@ class _SDK:
 
     def __init__(self, client: Any) -> None:
         self._client = client.with_options(max_retries=0)
+        self._client._prepare_options = _staying(self._client._prepare_options)
         self._name = sdk_of(client) or ""
         self._module: Any = import_module(self._name)
 
@@ -84,6 +87,29 @@ class _SDK:
             kind = "timeout" if "Timeout" in type(error).__name__ else "broken"
             return TransportFailed(kind, f"{type(error).__name__}: {error}")
         raise error
+
+
+def _staying(prepare: Any) -> Any:
+    """Return an SDK's last look at a request's options, so that no redirect is followed.
+
+    Both SDKs follow redirects unless the options say otherwise, and `create` has no argument for
+    it. The hook belongs to the copy that `with_options` made; the client as given stays as it is.
+    """
+    if iscoroutinefunction(prepare):
+
+        async def astay(options: Any) -> Any:
+            options = await prepare(options)
+            options.follow_redirects = False
+            return options
+
+        return astay
+
+    def stay(options: Any) -> Any:
+        options = prepare(options)
+        options.follow_redirects = False
+        return options
+
+    return stay
 
 
 def _is_connect(cause: BaseException | None) -> bool:
