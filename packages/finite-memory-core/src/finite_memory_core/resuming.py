@@ -49,7 +49,8 @@ def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if "policy" in overrides:
         policy = build_policy(overrides["policy"], embedder=embedder)
     else:
-        policy = build_policy(stored.policy, stored.policy_settings, embedder)
+        known = embedder if "embedder" in stored.policy_settings else None  # or it is recall's
+        policy = build_policy(stored.policy, stored.policy_settings, known)
     return {
         **{name: overrides.get(name, getattr(stored, name)) for name in _STORED},
         "policy": policy,
