@@ -80,9 +80,12 @@ class Archive:
                 similar = self._compared(text, end, max_ms)
                 with index.steady():
                     return self._ranked(text, index, end, eligible, similar)
-        raise StoreError(
+        raise self._unsteady("search it")
+
+    def _unsteady(self, doing: str) -> StoreError:
+        return StoreError(
             f"other processes changed session {self.session_id!r} during {ATTEMPTS} attempts to "
-            "search it; ask again"
+            f"{doing}; ask again"
         )
 
     def _compared(self, text: str, stop: int, max_ms: float | None) -> Similar | None:
@@ -124,8 +127,11 @@ class Archive:
             EmbedderError: the embedder failed.
             StoreError: something could not be read or written.
         """
-        self.caught_up(stop).keep()
-        return 0 if self.dense is None else self.dense.catch_up(stop, None, Deadline())
+        for _ in range(ATTEMPTS):
+            with suppress(IndexChanged):
+                self.caught_up(stop).keep()
+                return 0 if self.dense is None else self.dense.catch_up(stop, None, Deadline())
+        raise self._unsteady("index it")
 
     def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
         return [_terms(message) for message in self.read(places)]
