@@ -72,6 +72,23 @@ def test_the_bounds_hold_for_all_sessions_together(
     assert not any("similar" in hit.parts for hit in old)
 
 
+def test_indexing_computes_the_vectors_of_all_sessions(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a search has too many to compute, `Memory.index` does, and the next one compares."""
+    monkeypatch.setattr(dense, "MOST_MISSING", 8)
+    said = Memory(800, store=store, session_id="old", recall=Recall(scope="user:ada"))
+    said.append(FACT, *chat(10))
+    memory = begun(store, "new", WordEmbedder(ALIKE), "user:ada")
+    memory.append(*chat(3))
+    memory.search(QUESTION)
+    assert {"embedder": 1} == memory.stats.fallbacks
+    assert 21 == memory.index()  # the search had room for its own six
+    assert 0 == memory.index()
+    assert FACT in [hit.message for hit in memory.search(QUESTION, 3)]
+    assert {"embedder": 1} == memory.stats.fallbacks
+
+
 def begun_again(store: Store, embedder: WordEmbedder) -> Memory:
     recall = Recall(0.5, gate=0.0, embedder=embedder, scope="user:ada")
     return Memory.resume(store, "new", recall=recall, counter=quarter_bytes)

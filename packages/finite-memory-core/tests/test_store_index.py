@@ -426,5 +426,5 @@ def test_an_index_that_never_rests_is_a_store_error(
     with SQLiteStore(path) as store:
         memory = talked(store=store)
         monkeypatch.setattr(packed_index.PackedIndex, "keep", changed)
-        with pytest.raises(StoreError, match="5 attempts to index it; ask again"):
+        with pytest.raises(StoreError, match="5 attempts to index what it holds; ask again"):
             memory.index()

@@ -558,7 +558,7 @@ class Memory:
         """Bring the archive's index up to date, and with an embedder compute the missing vectors.
 
         A search does both for what was said since the last one. Call this where there is time for
-        more: after an import, or after a reply.
+        more: after an import, or after a reply. With a scope it does so for all its sessions.
 
         Returns:
             How many messages were new to the embedder.

@@ -129,9 +129,15 @@ class Archive:
         """
         for _ in range(ATTEMPTS):
             with suppress(IndexChanged):
-                self.caught_up(stop).keep()
-                return 0 if self.dense is None else self.dense.catch_up(stop, None, Deadline())
-        raise self._unsteady("index it")
+                end = self._indexed(stop)
+                parts = self._compared_with(end)
+                return sum(dense.catch_up(count, None, Deadline()) for _, dense, count in parts)
+        raise self._unsteady("index what it holds")
+
+    def _indexed(self, stop: int) -> int:
+        """Bring what is indexed up to date and keep it; return how many messages that is."""
+        self.caught_up(stop).keep()
+        return stop
 
     def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
         return [_terms(message) for message in self.read(places)]
