@@ -101,6 +101,7 @@ class Mark(NamedTuple):
     clips: Mapping[int, Counted]
     tools: tuple[Mapping[str, Any], ...]
     tools_tokens: int
+    asked_room: int
     last: Eviction | None
     running: Running
     spent: Spent
@@ -120,6 +121,8 @@ class Fold:
         most: the tokens that it may hold where it must; above `limit` where text is recalled.
         factor: by what counts are multiplied, as learnt from reported usage.
         usable: the tokens that a context may count, before correction.
+        asked_room: the tokens, before correction, that may be recalled for the last question; what
+            is learnt while it is answered does not change them, so that all its rounds begin alike.
         ceiling: the most that the model was found to take, as counted; None if it never refused.
         chosen: the low water that was chosen by prices; None for the one in `limits`.
         spent: what the replies cost.
@@ -168,6 +171,7 @@ class Fold:
         self._stored_clips: dict[int, Counted] = {}
         self._checkpoint_due = False
         self._set_limit()
+        self.asked_room = self.recall_room
 
     # -- limits and sums ------------------------------------------------------------------------
 
@@ -229,6 +233,7 @@ class Fold:
             self.clips,
             self.tools,
             self.tools_tokens,
+            self.asked_room,
             self.last,
             self.running,
             self.spent,
@@ -252,6 +257,7 @@ class Fold:
         del self.notices[mark.notices :]
         self._checkpoint_due = False
         self.tools, self.tools_tokens = mark.tools, mark.tools_tokens
+        self.asked_room = mark.asked_room
         self._set_limit()
 
     # -- messages -------------------------------------------------------------------------------
@@ -319,6 +325,8 @@ class Fold:
             block = fitted
             self._evict(block, None if role is Role.USER else self.window.question)
         self.window.push(block)
+        if role is Role.USER:
+            self.asked_room = self.recall_room
 
     def _call(self, message: Message, tokens: int) -> None:
         window = self.window
@@ -680,6 +688,7 @@ class Fold:
         self.totals = self.totals.plus(overflows=1)
         self.notices.append(Overflowed(self.session_id, limit, actual, self.ceiling))
         self._set_limit()
+        self.asked_room = self.recall_room
         self._require_room()
         self._evict_now()
         self._checkpoint_due = True

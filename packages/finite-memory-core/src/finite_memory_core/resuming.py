@@ -93,6 +93,8 @@ def replay(fold: Fold, store: Store, session: Session, stored: Settings) -> None
     if limits.low_water != fold.limits.low_water:
         fold.chosen = None
     fold.bound(limits)
+    if limits != _limits(stored, fold):
+        fold.asked_room = fold.recall_room
 
 
 def _limits(stored: Settings, fold: Fold) -> Limits:

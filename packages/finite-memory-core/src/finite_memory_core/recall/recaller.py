@@ -78,7 +78,7 @@ class Recaller:
         if not text or (alone and not (fold.totals.blocks_evicted or fold.totals.unanswered)):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, written)
-        room = fold.recall_room
+        room = fold.asked_room
         key = (window, question, text, stop, room)
         if self._found_for != key or not self._stands():
             self._found = choose(
