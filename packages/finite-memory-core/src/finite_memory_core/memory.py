@@ -898,19 +898,29 @@ class Memory:
             asked.job.run()
         elif asked.job is not None:
             if asked.job.loop is not None and not asked.job.done:
-                raise BusyError(
-                    f"a summary of session {self._session_id!r} is being made on an event loop; "
-                    "await memory.asummarize() there"
-                )
+                raise self._on_a_loop()
             asked.job.wait()
         return self._finish(asked)
 
     async def asummarize(self) -> bool:
-        """Do as `summarize` does, without blocking the event loop while the summarizer works."""
+        """Do as `summarize` does, without blocking the event loop while the summarizer works.
+
+        Raises:
+            BusyError: a turn is under way, or a summary on another event loop, which stands still.
+            StoreError, PolicyError: see `summarize`.
+        """
         asked = self._asked()
         if asked.job is not None:
             await (asked.job.arun() if asked.is_new else asked.job.join())
+            if asked.job.stalled:
+                raise self._on_a_loop()
         return self._finish(asked)
+
+    def _on_a_loop(self) -> BusyError:
+        return BusyError(
+            f"a summary of session {self._session_id!r} is being made on an event loop; "
+            "await memory.asummarize() there"
+        )
 
     def summarize_later(self, *, on_loop: bool = False) -> bool:
         """Begin to summarize what left, in the background; a chat does so after each reply.
