@@ -127,7 +127,7 @@ class Fold:
         chosen: the low water that was chosen by prices; None for the one in `limits`.
         spent: what the replies cost.
         count: how many messages the transcript has.
-        tokens_seen: what they cost, all together.
+        tokens_seen: what they cost, all together; what was forgotten costs nothing.
         totals: see `Totals`.
         running: the running summary, and its ledger.
         last: the last eviction, None before there was one.
@@ -773,11 +773,14 @@ class Fold:
 
     # -- forgetting -----------------------------------------------------------------------------
 
-    def forget(self, gone: Collection[int], archived: Iterable[Sequence[Block]]) -> None:
+    def forget(
+        self, gone: Collection[int], tokens: int, archived: Iterable[Sequence[Block]]
+    ) -> None:
         """Let go of all that is known of the messages in `gone`.
 
         Args:
             gone: their places; of tool calls and results all or none.
+            tokens: what they cost, all together.
             archived: what else has left, oldest first, in batches: the summary is made again of
                 it, if there was one. Read only then.
         """
@@ -796,6 +799,7 @@ class Fold:
         if self.window.question is not None and self.window.question.index in gone:
             self.window.question = None
         self._settle()  # a bridge may be needed now, or a longer summary
+        self.tokens_seen -= tokens
         self.totals = self.totals.plus(erasures=1, forgotten=len(gone))
         self.notices.append(Forgotten(self.session_id, tuple(sorted(gone))))
         self.note("forgotten", json.dumps(len(gone)))  # what is derived elsewhere no longer holds

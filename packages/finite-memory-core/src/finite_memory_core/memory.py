@@ -796,7 +796,7 @@ class Memory:
         fold, mark = self._fold, self._fold.mark()
         stay = {i for b in fold.window.blocks for i in range(b.index, b.end)}
         try:
-            fold.forget(gone, reader.blocks(gone | stay))
+            fold.forget(gone, reader.tokens(gone), reader.blocks(gone | stay))
             if fold.running.shown and fold.count > MOST_FOLDED:
                 why = f"it was made again from the newest {MOST_FOLDED} messages of the transcript"
                 fold.fall_back("summary", why)
