@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -109,3 +109,29 @@ def test_a_forgotten_message_has_no_vector(store: Store, scope: str | None) -> N
     assert "Quito" not in recalled_text(memory, QUESTION)
     assert vectors.read([1])[1]
     assert {} == {what: n for what, n in memory.stats.fallbacks.items() if what == "embedder"}
+
+
+def test_what_is_forgotten_while_it_is_computed_has_no_vector(store: Store) -> None:
+    """The search does without the embedder that once; the next one finds all the others."""
+    told = begun(store, "old", WordEmbedder(ALIKE), "user:ada")
+    told.append(FACT, Message.assistant("My sister likes it there."))
+
+    class Forgetful(WordEmbedder):
+        """While it works for the first time, another one forgets what it reads."""
+
+        def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            if any("Quito" in text for text in texts):
+                told.forget(0)
+            return super().embed(texts)
+
+    memory = begun(store, "new", Forgetful(ALIKE), "user:ada")
+    memory.append(Message.user("Hello."))
+    memory.search(QUESTION)
+    assert {"embedder": 1} == memory.stats.fallbacks
+    assert [Message.assistant("My sister likes it there.")] == [
+        hit.message for hit in memory.search(QUESTION, 1)
+    ]
+    vectors = store.vectors("old")
+    assert vectors is not None
+    assert b"" == vectors.read([0])[0]
+    assert vectors.read([1])[1]
