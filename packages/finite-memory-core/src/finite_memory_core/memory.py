@@ -1046,7 +1046,7 @@ class Memory:
         session, stored = resuming.find(store, session_id)
         memory = cls.__new__(cls)
         memory._set_up(store=store, session_id=session_id, **resuming.arguments(stored, overrides))
-        resuming.replay(memory._fold, store, session, stored)
+        resuming.replay(memory._fold, store, session, stored, memory.settings)
         memory._version = session.version
         if memory.settings != stored:
             memory._fold.settle()

@@ -79,7 +79,9 @@ def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
     )
 
 
-def replay(fold: Fold, store: Store, session: Session, stored: Settings) -> None:
+def replay(
+    fold: Fold, store: Store, session: Session, stored: Settings, now: Settings
+) -> None:
     """Bring the fresh `fold` to the end of `session`, from its last checkpoint on.
 
     It is brought there within the limits that held when it was said, so that nothing is decided
@@ -88,9 +90,9 @@ def replay(fold: Fold, store: Store, session: Session, stored: Settings) -> None
     limits = fold.limits
     fold.bound(_limits(stored, fold))
     _replay(fold, store, session)
-    if limits.budget != stored.budget:
+    if now.budget != stored.budget:
         fold.ceiling = None  # another budget is for another model
-    if limits.low_water != fold.limits.low_water:
+    if now.low_water != stored.low_water:
         fold.chosen = None
     fold.bound(limits)
     if limits != _limits(stored, fold):
