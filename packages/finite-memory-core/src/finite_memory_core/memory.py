@@ -203,6 +203,7 @@ class Memory:
         self._observers = callables(observers)
         self._observer_errors = 0
         self._sent: _Sent | None = None
+        self._accounted = False
         self._contexts = self._context_tokens = self._stable_tokens = 0
         self._policy_ms = self._policy_ms_max = 0.0
         self._job: Job | None = None
@@ -663,10 +664,12 @@ class Memory:
         self, context: Context, usage: int | Usage, prices: Prices | None, idle: float | None
     ) -> None:
         fold, counted = self._fold, context.counted_tokens
+        # Until a reply was accounted for here, the context before may have been sent to nobody.
+        known, self._accounted = self._accounted, True
         if not isinstance(usage, Usage):
             fold.learn(counted, usage)
             return
-        found = collapse(context, usage, prices, idle)
+        found = collapse(context, usage, prices, idle) if known else None
         cold = is_cold(prices, idle)
         asked = Asked(counted, fold.everything, prices, cold, found is not None)
         fold.learn(counted, usage.input_tokens, fold.spent.plus(asked, usage))
@@ -1069,6 +1072,7 @@ class Memory:
             tools = self._fold.tools
             self._fold = self._new_fold()
             self._sent = None
+            self._accounted = False
             self._recaller.drop()
             self._job = self._tried = None
             if tools:
