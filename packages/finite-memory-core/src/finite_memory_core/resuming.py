@@ -79,9 +79,7 @@ def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
     )
 
 
-def replay(
-    fold: Fold, store: Store, session: Session, stored: Settings, now: Settings
-) -> None:
+def replay(fold: Fold, store: Store, session: Session, stored: Settings, now: Settings) -> None:
     """Bring the fresh `fold` to the end of `session`, from its last checkpoint on.
 
     It is brought there within the limits that held when it was said, so that nothing is decided
