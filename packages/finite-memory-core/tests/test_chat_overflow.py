@@ -175,6 +175,23 @@ def test_an_overflow_is_a_backend_error() -> None:
     assert (10, 12) == (error.limit, error.actual)
 
 
+@pytest.mark.parametrize("name", ["limit", "actual"])
+@pytest.mark.parametrize("value", [2.5, "4096", float("nan"), True])
+def test_an_overflow_tells_whole_numbers(name: str, value: object) -> None:
+    """A backend that says anything else is told so, in the turn that it fails."""
+
+    def stream(context: Context) -> Iterator[Delta]:
+        raise ContextOverflowError("too long", **{name: value})  # type: ignore[arg-type]
+        yield
+
+    memory = Memory(1_000)
+    backend = ScriptedBackend()
+    backend.stream = stream  # type: ignore[method-assign]
+    with pytest.raises(BackendError, match=f"ConfigError: .* {name} must be a whole number"):
+        Chat(backend, memory).send("Hello")
+    assert 0 == memory.stats.messages
+
+
 @pytest.mark.parametrize("field", ["input", "output", "cached", "written", "ttl", "minimum"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), None, "1", True])
 def test_prices_are_numbers(field: str, value: object) -> None:

@@ -90,6 +90,18 @@ def test_what_is_forgotten_is_nowhere(kind: type[Store], path: Path) -> None:
         assert "Zanzibar" not in everything_of(memory)
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_is_forgotten_counts_no_more(resumed: bool) -> None:
+    """What the transcript costs is what the messages cost that are left in it."""
+    memory = told()
+    seen = memory.stats.tokens_seen
+    memory.forget(0, 4)
+    stored = memory.store.messages("s")
+    if resumed:
+        memory = Memory.resume(memory.store, "s", counter=quarter_bytes)
+    assert seen > memory.stats.tokens_seen == sum(counted.tokens for counted in stored)
+
+
 def test_a_file_keeps_no_byte_of_it(path: Path) -> None:
     """Neither the database nor its log has a word of it, once `forget` has returned."""
     with SQLiteStore(path) as store:

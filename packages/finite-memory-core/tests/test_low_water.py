@@ -123,6 +123,17 @@ def test_a_chat_chooses_by_its_prices() -> None:
     assert (0.9, "as given") == (other.stats.low_water, other.stats.low_water_why)
 
 
+def test_the_default_may_be_asked_for_instead() -> None:
+    """Also by its number, from which "auto" began."""
+    store = InMemoryStore()
+    chat = chatted(CACHING, 80, low_water="auto", store=store, session_id="a")
+    assert chat.memory.stats.low_water != 0.75
+    other = Memory.resume(store, "a", low_water=0.75)
+    assert (0.75, "as given") == (other.stats.low_water, other.stats.low_water_why)
+    again = Memory.resume(store, "a")
+    assert (0.75, "as given") == (again.stats.low_water, again.stats.low_water_why)
+
+
 def test_without_prices_the_default_stands() -> None:
     """And the stats say that it is one."""
     stats = chatted(None, 30, low_water="auto").memory.stats

@@ -312,6 +312,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("summarizer must be an object with summarize, got function", {"summarizer": quarter}),
     ("observers must be a list of callables", {"observers": print}),
     ("observers must be a list of callables, got \\[5\\]", {"observers": [5]}),
+    ("recall must be a Recall, such as Recall\\(\\), or None, got True", {"recall": True}),
+    ("recall must be a Recall", {"recall": {"share": 0.5}}),
     ("a session id is empty", {"session_id": ""}),
     ("a session id must be text, got int", {"session_id": 5}),
     ("a session id has a NUL", {"session_id": "\0"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,23 @@ def test_the_bounds_hold_for_all_sessions_together(
     assert not any("similar" in hit.parts for hit in old)
 
 
+def test_indexing_computes_the_vectors_of_all_sessions(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a search has too many to compute, `Memory.index` does, and the next one compares."""
+    monkeypatch.setattr(dense, "MOST_MISSING", 8)
+    said = Memory(800, store=store, session_id="old", recall=Recall(scope="user:ada"))
+    said.append(FACT, *chat(10))
+    memory = begun(store, "new", WordEmbedder(ALIKE), "user:ada")
+    memory.append(*chat(3))
+    memory.search(QUESTION)
+    assert {"embedder": 1} == memory.stats.fallbacks
+    assert 21 == memory.index()  # the search had room for its own six
+    assert 0 == memory.index()
+    assert FACT in [hit.message for hit in memory.search(QUESTION, 3)]
+    assert {"embedder": 1} == memory.stats.fallbacks
+
+
 def begun_again(store: Store, embedder: WordEmbedder) -> Memory:
     recall = Recall(0.5, gate=0.0, embedder=embedder, scope="user:ada")
     return Memory.resume(store, "new", recall=recall, counter=quarter_bytes)
@@ -92,3 +109,29 @@ def test_a_forgotten_message_has_no_vector(store: Store, scope: str | None) -> N
     assert "Quito" not in recalled_text(memory, QUESTION)
     assert vectors.read([1])[1]
     assert {} == {what: n for what, n in memory.stats.fallbacks.items() if what == "embedder"}
+
+
+def test_what_is_forgotten_while_it_is_computed_has_no_vector(store: Store) -> None:
+    """The search does without the embedder that once; the next one finds all the others."""
+    told = begun(store, "old", WordEmbedder(ALIKE), "user:ada")
+    told.append(FACT, Message.assistant("My sister likes it there."))
+
+    class Forgetful(WordEmbedder):
+        """While it works for the first time, another one forgets what it reads."""
+
+        def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            if any("Quito" in text for text in texts):
+                told.forget(0)
+            return super().embed(texts)
+
+    memory = begun(store, "new", Forgetful(ALIKE), "user:ada")
+    memory.append(Message.user("Hello."))
+    memory.search(QUESTION)
+    assert {"embedder": 1} == memory.stats.fallbacks
+    assert [Message.assistant("My sister likes it there.")] == [
+        hit.message for hit in memory.search(QUESTION, 1)
+    ]
+    vectors = store.vectors("old")
+    assert vectors is not None
+    assert b"" == vectors.read([0])[0]
+    assert vectors.read([1])[1]

@@ -421,3 +421,27 @@ def test_numbers_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
     """The error says which number, and what would work."""
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must lie"):
         Recall(**wrong)  # type: ignore[arg-type]
+
+
+def test_reported_usage_changes_nothing_within_a_turn() -> None:
+    """All rounds of a question begin alike, whatever is learnt of the provider's counts meanwhile.
+
+    The next question's room follows them. A resume in between changes nothing either.
+    """
+    memory = talked(150, budget=1_500, counter=None, recall=Recall(gate=0.0))
+    before = memory.stats.evictions
+    while memory.stats.evictions == before:
+        memory.append(Message.user("It rained all day."))
+    memory.append(Message.user("Where does Ada live, and what did the boiler cost?"))
+    evictions, first = memory.stats.evictions, recalled_text(memory)
+    room = memory._fold.asked_room
+    for i in range(4):
+        context = memory.context()
+        memory.report_usage(context, round(context.counted_tokens * 1.1))
+        call = ToolCall(f"c{i}", "f")
+        memory.append(Message.assistant(tool_calls=[call]), Message.tool("x", tool_call_id=call.id))
+        assert evictions == memory.stats.evictions
+        assert first == recalled_text(memory)
+        assert first == recalled_text(Memory.resume(memory.store, "s"))
+    memory.append(Message.user("And the greyhound?"))
+    assert room > memory._fold.asked_room == memory._fold.recall_room

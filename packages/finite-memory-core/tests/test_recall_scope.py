@@ -262,3 +262,22 @@ def test_joined_indexes_answer_as_one_would(parts: list[list[Message]]) -> None:
     assert facts == index.facts(range(-1, place + 1))
     for session in {f.session for f in facts.values()}:
         assert one.session_end(session) == index.session_end(session)
+
+
+def test_what_another_session_forgot_is_quoted_no_more(store: Store) -> None:
+    """Not even to a question for which it had been found already."""
+    old = begun(store, "old", ADA, Message.user("The alarm code is Zanzibar."), at(1, "Noted."))
+    memory = begun(store, "new", ADA, Message.user("What is the alarm code?"))
+    assert "Zanzibar" in recalled_text(memory)
+    assert recalled_text(memory) == recalled_text(memory)
+    old.forget(0)
+    assert "Zanzibar" not in recalled_text(memory)
+
+
+def test_what_stood_in_a_deleted_session_is_quoted_no_more(store: Store) -> None:
+    """A session that was deleted is forgotten as a whole."""
+    begun(store, "old", ADA, Message.user("The alarm code is Zanzibar."), at(1, "Noted."))
+    memory = begun(store, "new", ADA, Message.user("What is the alarm code?"))
+    assert "Zanzibar" in recalled_text(memory)
+    store.delete("old")
+    assert "Zanzibar" not in recalled_text(memory)

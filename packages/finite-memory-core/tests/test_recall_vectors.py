@@ -94,7 +94,21 @@ def test_what_is_forgotten_is_gone(kept: Vectors) -> None:
     kept.add(Head("e", 0), [pack([1.0]), pack([0.5, 1.0])])
     kept.forget([1, 7])
     assert {0: pack([1.0]), 1: b""} == kept.read([0, 1, 7])
-    assert Head("e", 2) == kept.head()
+    assert Head("e", 2, erased=1) == kept.head()
+
+
+def test_vectors_of_what_was_forgotten_meanwhile_are_refused(kept: Vectors) -> None:
+    """Even where nothing was kept yet, or another embedder began anew in between."""
+    before = kept.head()
+    kept.forget([0])
+    with pytest.raises(ConflictError, match="was forgotten while its vectors were computed"):
+        kept.add(before, [pack([1.0])])
+    kept.restart("e")
+    assert Head("e", 0, erased=1) == kept.head()
+    with pytest.raises(ConflictError, match="was forgotten while its vectors were computed"):
+        kept.add(Head("e", 0), [pack([1.0])])
+    kept.add(kept.head(), [pack([1.0])])
+    assert Head("e", 1, erased=1) == kept.head()
 
 
 def test_a_deleted_session_leaves_no_vectors(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ from finite_memory_core import (
     ToolCall,
     ToolCallError,
 )
+from finite_memory_core.recall import Recall
 from finite_memory_core.stores import Event
+from finite_memory_core.testing import WordEmbedder
 
 from .checks import as_json, state, view
 from .strategies import TOOL, prose, quarter
@@ -120,6 +122,18 @@ def test_another_policy_goes_on_from_the_same_context() -> None:
     assert {"sinks": 3} == dict(sinks.settings.policy_settings)
     again = Memory.resume(memory.store, "s", counter=quarter)
     assert {"sinks": 3} == dict(again.settings.policy_settings)
+
+
+def test_an_embedder_for_recall_leaves_the_policy_as_it_was() -> None:
+    """Passed again for the search, it does not make the policy decide by meaning."""
+    recall = Recall(embedder=WordEmbedder())
+    memory = stored(policy="hybrid", recall=recall)
+    resumed = Memory.resume(memory.store, "s", counter=quarter, embedder=WordEmbedder())
+    assert memory.settings.policy_settings == resumed.settings.policy_settings
+    assert None is resumed.policy.embedder  # type: ignore[attr-defined]
+    own = stored(policy="hybrid", recall=None, embedder=WordEmbedder())
+    resumed = Memory.resume(own.store, "s", counter=quarter, embedder=WordEmbedder())
+    assert own.settings.policy_settings == resumed.settings.policy_settings
 
 
 def test_tools_come_back_equal() -> None:

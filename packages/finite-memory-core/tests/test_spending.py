@@ -126,6 +126,20 @@ def test_a_cache_that_collapses_is_told() -> None:
         assert ([], 0) == (talk(share, 40)[1], talk(share, 40)[0].stats.spent.collapsed)
 
 
+def test_a_context_that_was_sent_to_nobody_is_in_no_cache() -> None:
+    """Built to be looked at after a resume, it does not make the first reply a collapse."""
+    memory = talk(1.0, 40)[0]
+    events: list[MemoryEvent] = []
+    again = Memory.resume(memory.store, memory.session_id, observers=[events.append])
+    assert again.context().token_count >= 1_024
+    chat = Chat(Cached(0.0), again)
+    chat.send("Hello.")
+    assert 0 == again.stats.spent.collapsed
+    chat.send("Are you there?")
+    assert 1 == again.stats.spent.collapsed
+    assert 1 == sum(isinstance(event, CacheCollapsed) for event in events)
+
+
 def test_a_pause_is_the_likely_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the time that the provider keeps it had passed."""
     clock = [0.0]

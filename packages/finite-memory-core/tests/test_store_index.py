@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from finite_memory_core import FiniteMemoryError, Memory, Message, SQLiteStore
+from finite_memory_core import FiniteMemoryError, Memory, Message, SQLiteStore, StoreError
 from finite_memory_core.recall import Recall
 from finite_memory_core.recall.analysis import Document
 from finite_memory_core.recall.archive import Archive
-from finite_memory_core.recall.index import GrowingIndex, InMemoryIndex
+from finite_memory_core.recall.index import GrowingIndex, IndexChanged, InMemoryIndex
 from finite_memory_core.stores import packed_index
 from finite_memory_core.stores.base import Counted, Version
 
@@ -402,3 +402,29 @@ def test_any_question_can_be_asked_of_it(path: Path, text: str) -> None:
         alone = Archive(store, "s", InMemoryIndex()).search(text, 300, everything)
         found = Archive(store, "s", store.index("s")).search(text, 300, everything)
         assert alone[:2] == found[:2]
+
+
+def test_indexing_recovers_as_a_search_does(path: Path) -> None:
+    """An index that was damaged meanwhile is made again by `Memory.index`, not complained of."""
+    with SQLiteStore(path) as store:
+        memory = talked(store=store)
+        memory.index()
+        execute(path, "UPDATE posting SET checksum = checksum + 1")
+        memory.append(*chat(5))
+        assert 0 == memory.index()
+        assert memory.search("greyhound")
+
+
+def test_an_index_that_never_rests_is_a_store_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `Memory.index` raises then is in the tree, and says what to do."""
+
+    def changed(*_: object) -> None:
+        raise IndexChanged("another process changed the index")
+
+    with SQLiteStore(path) as store:
+        memory = talked(store=store)
+        monkeypatch.setattr(packed_index.PackedIndex, "keep", changed)
+        with pytest.raises(StoreError, match="5 attempts to index what it holds; ask again"):
+            memory.index()

@@ -357,8 +357,11 @@ def test_a_loop_that_is_closed_under_its_summary_is_noticed() -> None:
     loop.run_until_complete(task)
     (left,) = [t for t in asyncio.all_tasks(loop) if t is not task]
     left._log_destroy_pending = False  # type: ignore[attr-defined]  # it is what we are after
+    with pytest.raises(BusyError, match="on an event loop"):  # which may yet go on
+        asyncio.run(memory.asummarize())
+    assert {} == memory.stats.fallbacks
     loop.close()
-    memory.append(Message.user("Hm."))
+    assert asyncio.run(memory.asummarize()) is False  # and does not wait for ever
     assert {"summarizer": 1} == memory.stats.fallbacks
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
 
 
+_LOOKED_AFTER = 0.5
+"""So many seconds after the last look, a waiting thread looks whether the job's loop still runs."""
+
+
 class Request(NamedTuple):
     """What a summary is to be made of.
 
@@ -63,12 +67,18 @@ class Job:
             self.fail(RuntimeError("its event loop was closed"))
         return self._done.is_set()
 
+    @property
+    def stalled(self) -> bool:
+        """Whether it is a task of an event loop that stands still, and may never go on."""
+        return not self.done and self.loop is not None and not self.loop.is_running()
+
     def wait(self) -> None:
-        """Return when it has ended."""
-        self._done.wait()
+        """Return when it has ended, or stalled."""
+        while not (self.done or self.stalled):
+            self._done.wait(_LOOKED_AFTER)  # nobody tells that a loop was stopped or closed
 
     async def join(self) -> None:
-        """Return when it has ended, without blocking the event loop."""
+        """Return when it has ended, or stalled, without blocking the event loop."""
         from asyncio import to_thread
 
         await to_thread(self.wait)

@@ -45,6 +45,7 @@ def dump(fold: Fold) -> str:
             "tools": [thaw(tool) for tool in fold.tools],
             "spent": fold.spent.to_list(),
             "ceiling": fold.ceiling,
+            "asked_room": fold.asked_room,
             "low_water": fold.chosen,
         },
         ensure_ascii=False,
@@ -69,6 +70,7 @@ def load(fold: Fold, count: int, body: str, pick: Pick) -> None:
         fold.totals = Totals(**state["totals"])
         fold.spent = Spent(*state["spent"])
         fold.ceiling = state["ceiling"]
+        fold.asked_room = int(state["asked_room"])
         fold.chosen = None if state["low_water"] is None else LowWater(*state["low_water"])
         if fold.calibration is not None and state["calibration"] is not None:
             fold.calibration = Calibration.from_dict(state["calibration"])

@@ -104,12 +104,21 @@ class ContextOverflowError(BackendError):
     Attributes:
         limit: the most tokens that the model takes; None where the provider does not say.
         actual: the tokens that it was sent, by its own count; None likewise.
+
+    Raises:
+        ConfigError: one of these is neither a whole number nor None.
     """
 
     def __init__(
         self, message: str, *, limit: int | None = None, actual: int | None = None
     ) -> None:
         super().__init__(message)
+        for name, value in (("limit", limit), ("actual", actual)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise ConfigError(
+                    f"a ContextOverflowError's {name} must be a whole number of tokens, or None "
+                    f"where the provider tells none, got {value!r:.80} (of the error {message!r})"
+                )
         self.limit = limit
         self.actual = actual
 

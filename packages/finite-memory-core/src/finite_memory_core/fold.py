@@ -101,6 +101,7 @@ class Mark(NamedTuple):
     clips: Mapping[int, Counted]
     tools: tuple[Mapping[str, Any], ...]
     tools_tokens: int
+    asked_room: int
     last: Eviction | None
     running: Running
     spent: Spent
@@ -120,11 +121,13 @@ class Fold:
         most: the tokens that it may hold where it must; above `limit` where text is recalled.
         factor: by what counts are multiplied, as learnt from reported usage.
         usable: the tokens that a context may count, before correction.
+        asked_room: the tokens, before correction, that may be recalled for the last question; what
+            is learnt while it is answered does not change them, so that all its rounds begin alike.
         ceiling: the most that the model was found to take, as counted; None if it never refused.
         chosen: the low water that was chosen by prices; None for the one in `limits`.
         spent: what the replies cost.
         count: how many messages the transcript has.
-        tokens_seen: what they cost, all together.
+        tokens_seen: what they cost, all together; what was forgotten costs nothing.
         totals: see `Totals`.
         running: the running summary, and its ledger.
         last: the last eviction, None before there was one.
@@ -168,6 +171,7 @@ class Fold:
         self._stored_clips: dict[int, Counted] = {}
         self._checkpoint_due = False
         self._set_limit()
+        self.asked_room = self.recall_room
 
     # -- limits and sums ------------------------------------------------------------------------
 
@@ -229,6 +233,7 @@ class Fold:
             self.clips,
             self.tools,
             self.tools_tokens,
+            self.asked_room,
             self.last,
             self.running,
             self.spent,
@@ -252,6 +257,7 @@ class Fold:
         del self.notices[mark.notices :]
         self._checkpoint_due = False
         self.tools, self.tools_tokens = mark.tools, mark.tools_tokens
+        self.asked_room = mark.asked_room
         self._set_limit()
 
     # -- messages -------------------------------------------------------------------------------
@@ -319,6 +325,8 @@ class Fold:
             block = fitted
             self._evict(block, None if role is Role.USER else self.window.question)
         self.window.push(block)
+        if role is Role.USER:
+            self.asked_room = self.recall_room
 
     def _call(self, message: Message, tokens: int) -> None:
         window = self.window
@@ -680,6 +688,7 @@ class Fold:
         self.totals = self.totals.plus(overflows=1)
         self.notices.append(Overflowed(self.session_id, limit, actual, self.ceiling))
         self._set_limit()
+        self.asked_room = self.recall_room
         self._require_room()
         self._evict_now()
         self._checkpoint_due = True
@@ -764,11 +773,14 @@ class Fold:
 
     # -- forgetting -----------------------------------------------------------------------------
 
-    def forget(self, gone: Collection[int], archived: Iterable[Sequence[Block]]) -> None:
+    def forget(
+        self, gone: Collection[int], tokens: int, archived: Iterable[Sequence[Block]]
+    ) -> None:
         """Let go of all that is known of the messages in `gone`.
 
         Args:
             gone: their places; of tool calls and results all or none.
+            tokens: what they cost, all together.
             archived: what else has left, oldest first, in batches: the summary is made again of
                 it, if there was one. Read only then.
         """
@@ -787,6 +799,7 @@ class Fold:
         if self.window.question is not None and self.window.question.index in gone:
             self.window.question = None
         self._settle()  # a bridge may be needed now, or a longer summary
+        self.tokens_seen -= tokens
         self.totals = self.totals.plus(erasures=1, forgotten=len(gone))
         self.notices.append(Forgotten(self.session_id, tuple(sorted(gone))))
         self.note("forgotten", json.dumps(len(gone)))  # what is derived elsewhere no longer holds

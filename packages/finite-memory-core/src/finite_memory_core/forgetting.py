@@ -67,6 +67,11 @@ class Reader:
                     break
                 yield i
 
+    def tokens(self, places: Iterable[int]) -> int:
+        """Return what the messages at these places cost, all together."""
+        found = self._store.pick(self._session_id, sorted(places))
+        return sum(counted.tokens for counted in found.values())
+
     def _at(self, place: int) -> Message:
         return next(self._read(place, place + 1)).message
 

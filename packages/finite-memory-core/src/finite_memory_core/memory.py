@@ -203,6 +203,7 @@ class Memory:
         self._observers = callables(observers)
         self._observer_errors = 0
         self._sent: _Sent | None = None
+        self._accounted = False
         self._contexts = self._context_tokens = self._stable_tokens = 0
         self._policy_ms = self._policy_ms_max = 0.0
         self._job: Job | None = None
@@ -558,7 +559,7 @@ class Memory:
         """Bring the archive's index up to date, and with an embedder compute the missing vectors.
 
         A search does both for what was said since the last one. Call this where there is time for
-        more: after an import, or after a reply.
+        more: after an import, or after a reply. With a scope it does so for all its sessions.
 
         Returns:
             How many messages were new to the embedder.
@@ -663,10 +664,12 @@ class Memory:
         self, context: Context, usage: int | Usage, prices: Prices | None, idle: float | None
     ) -> None:
         fold, counted = self._fold, context.counted_tokens
+        # Until a reply was accounted for here, the context before may have been sent to nobody.
+        known, self._accounted = self._accounted, True
         if not isinstance(usage, Usage):
             fold.learn(counted, usage)
             return
-        found = collapse(context, usage, prices, idle)
+        found = collapse(context, usage, prices, idle) if known else None
         cold = is_cold(prices, idle)
         asked = Asked(counted, fold.everything, prices, cold, found is not None)
         fold.learn(counted, usage.input_tokens, fold.spent.plus(asked, usage))
@@ -796,7 +799,7 @@ class Memory:
         fold, mark = self._fold, self._fold.mark()
         stay = {i for b in fold.window.blocks for i in range(b.index, b.end)}
         try:
-            fold.forget(gone, reader.blocks(gone | stay))
+            fold.forget(gone, reader.tokens(gone), reader.blocks(gone | stay))
             if fold.running.shown and fold.count > MOST_FOLDED:
                 why = f"it was made again from the newest {MOST_FOLDED} messages of the transcript"
                 fold.fall_back("summary", why)
@@ -898,19 +901,29 @@ class Memory:
             asked.job.run()
         elif asked.job is not None:
             if asked.job.loop is not None and not asked.job.done:
-                raise BusyError(
-                    f"a summary of session {self._session_id!r} is being made on an event loop; "
-                    "await memory.asummarize() there"
-                )
+                raise self._on_a_loop()
             asked.job.wait()
         return self._finish(asked)
 
     async def asummarize(self) -> bool:
-        """Do as `summarize` does, without blocking the event loop while the summarizer works."""
+        """Do as `summarize` does, without blocking the event loop while the summarizer works.
+
+        Raises:
+            BusyError: a turn is under way, or a summary on another event loop, which stands still.
+            StoreError, PolicyError: see `summarize`.
+        """
         asked = self._asked()
         if asked.job is not None:
             await (asked.job.arun() if asked.is_new else asked.job.join())
+            if asked.job.stalled:
+                raise self._on_a_loop()
         return self._finish(asked)
+
+    def _on_a_loop(self) -> BusyError:
+        return BusyError(
+            f"a summary of session {self._session_id!r} is being made on an event loop; "
+            "await memory.asummarize() there"
+        )
 
     def summarize_later(self, *, on_loop: bool = False) -> bool:
         """Begin to summarize what left, in the background; a chat does so after each reply.
@@ -1036,7 +1049,7 @@ class Memory:
         session, stored = resuming.find(store, session_id)
         memory = cls.__new__(cls)
         memory._set_up(store=store, session_id=session_id, **resuming.arguments(stored, overrides))
-        resuming.replay(memory._fold, store, session, stored)
+        resuming.replay(memory._fold, store, session, stored, memory.settings)
         memory._version = session.version
         if memory.settings != stored:
             memory._fold.settle()
@@ -1059,6 +1072,7 @@ class Memory:
             tools = self._fold.tools
             self._fold = self._new_fold()
             self._sent = None
+            self._accounted = False
             self._recaller.drop()
             self._job = self._tried = None
             if tools:

@@ -49,7 +49,8 @@ def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
     if "policy" in overrides:
         policy = build_policy(overrides["policy"], embedder=embedder)
     else:
-        policy = build_policy(stored.policy, stored.policy_settings, embedder)
+        known = embedder if "embedder" in stored.policy_settings else None  # or it is recall's
+        policy = build_policy(stored.policy, stored.policy_settings, known)
     return {
         **{name: overrides.get(name, getattr(stored, name)) for name in _STORED},
         "policy": policy,
@@ -78,7 +79,7 @@ def _summarizer(stored: Settings, overrides: Mapping[str, Any]) -> Any:
     )
 
 
-def replay(fold: Fold, store: Store, session: Session, stored: Settings) -> None:
+def replay(fold: Fold, store: Store, session: Session, stored: Settings, now: Settings) -> None:
     """Bring the fresh `fold` to the end of `session`, from its last checkpoint on.
 
     It is brought there within the limits that held when it was said, so that nothing is decided
@@ -87,11 +88,13 @@ def replay(fold: Fold, store: Store, session: Session, stored: Settings) -> None
     limits = fold.limits
     fold.bound(_limits(stored, fold))
     _replay(fold, store, session)
-    if limits.budget != stored.budget:
+    if now.budget != stored.budget:
         fold.ceiling = None  # another budget is for another model
-    if limits.low_water != fold.limits.low_water:
+    if now.low_water != stored.low_water:
         fold.chosen = None
     fold.bound(limits)
+    if limits != _limits(stored, fold):
+        fold.asked_room = fold.recall_room
 
 
 def _limits(stored: Settings, fold: Fold) -> Limits:

@@ -74,6 +74,8 @@ def check_limits(
     Raises:
         ConfigError: a number that cannot work, with what would.
     """
+    if recall is not None and not isinstance(recall, Recall):
+        raise ConfigError(f"recall must be a Recall, such as Recall(), or None, got {recall!r:.80}")
     _check_count("budget", budget)
     _check_count("reserve", reserve)
     if budget == 0 or reserve >= budget:

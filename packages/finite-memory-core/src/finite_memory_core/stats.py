@@ -65,7 +65,7 @@ class MemoryStats:
 
     Attributes:
         messages: messages in the transcript.
-        tokens_seen: what they cost, all together.
+        tokens_seen: what they cost, all together; what was forgotten costs nothing.
         tokens_held: what a context built now would hold, everything counted.
         blocks_held: blocks in that context.
         budget: the most that it may hold.

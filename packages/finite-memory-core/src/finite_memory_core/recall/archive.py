@@ -80,9 +80,12 @@ class Archive:
                 similar = self._compared(text, end, max_ms)
                 with index.steady():
                     return self._ranked(text, index, end, eligible, similar)
-        raise StoreError(
+        raise self._unsteady("search it")
+
+    def _unsteady(self, doing: str) -> StoreError:
+        return StoreError(
             f"other processes changed session {self.session_id!r} during {ATTEMPTS} attempts to "
-            "search it; ask again"
+            f"{doing}; ask again"
         )
 
     def _compared(self, text: str, stop: int, max_ms: float | None) -> Similar | None:
@@ -124,8 +127,17 @@ class Archive:
             EmbedderError: the embedder failed.
             StoreError: something could not be read or written.
         """
+        for _ in range(ATTEMPTS):
+            with suppress(IndexChanged):
+                end = self._indexed(stop)
+                parts = self._compared_with(end)
+                return sum(dense.catch_up(count, None, Deadline()) for _, dense, count in parts)
+        raise self._unsteady("index what it holds")
+
+    def _indexed(self, stop: int) -> int:
+        """Bring what is indexed up to date and keep it; return how many messages that is."""
         self.caught_up(stop).keep()
-        return 0 if self.dense is None else self.dense.catch_up(stop, None, Deadline())
+        return stop
 
     def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
         return [_terms(message) for message in self.read(places)]

@@ -147,7 +147,7 @@ class Dense:
             deadline.check()
             packed = self._packed([*self._read(start, min(start + BATCH, stop))])
             self.vectors.add(head, packed)
-            head = Head(head.embedder, start + len(packed))
+            head = head._replace(size=start + len(packed))
         return lacking
 
     def _head(self) -> Head:
@@ -157,7 +157,7 @@ class Dense:
             return head
         self.vectors.restart(identity)
         self._forget_bits()
-        return Head(identity, 0)
+        return head._replace(embedder=identity, size=0)
 
     def _packed(self, messages: Sequence[Message]) -> list[bytes]:
         texts = [_text(message) for message in messages]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..blocks import Block
 from ..events import FellBack
+from ..messages import Message
 from ..stores.base import Store
 from ..window import Window
 from . import Hit, Recall
@@ -77,9 +78,9 @@ class Recaller:
         if not text or (alone and not (fold.totals.blocks_evicted or fold.totals.unanswered)):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, written)
-        room = fold.recall_room
+        room = fold.asked_room
         key = (window, question, text, stop, room)
-        if self._found_for != key:
+        if self._found_for != key or not self._stands():
             self._found = choose(
                 self._searched(),
                 self._recall,
@@ -96,6 +97,18 @@ class Recaller:
         if found.tokens <= left:
             return found
         return fitted(found.hits, fold.accountant, left, self._session_id)
+
+    def _stands(self) -> bool:
+        """Return whether what was found in other sessions still stands there: none forgot it."""
+        others: dict[str, dict[int, Message]] = {}
+        for hit in self._found.hits:
+            if hit.session_id != self._session_id:  # forgetting here drops what was found
+                others.setdefault(hit.session_id, {})[hit.index] = hit.message
+        for session_id, quoted in others.items():
+            stored = self._store.pick(session_id, [*quoted])
+            if quoted != {index: counted.message for index, counted in stored.items()}:
+                return False
+        return True
 
     def search(self, fold: Fold, query: str, limit: int, written: int) -> list[Hit]:
         """Return at most `limit` messages of the archive that answer `query`, best first."""

@@ -153,10 +153,20 @@ class ScopedArchive(Archive):
                 similar = self._compared(text, end, max_ms)
                 with joined.steady():
                     return self._ranked(text, joined, end, may_be_found, similar)
-        raise StoreError(
+        raise self._unsteady("search them")
+
+    def _unsteady(self, doing: str) -> StoreError:
+        return StoreError(
             f"other processes changed sessions of scope {self._scope!r} during {ATTEMPTS} attempts "
-            "to search them; ask again"
+            f"to {doing}; ask again"
         )
+
+    def _indexed(self, stop: int) -> int:
+        self._join(stop)
+        for opened in self._others.values():
+            opened.archive.source.keep()
+        self.source.keep()
+        return self._joined.starts[-1]
 
     def _compared_with(self, stop: int) -> list[tuple[int, Dense, int]]:
         archives = [*(self._others[id_].archive for id_ in self._ids[:-1]), self]

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from math import sqrt
 from operator import mul
+from threading import Lock
 from typing import NamedTuple
 
 from ..errors import ConflictError
@@ -50,10 +51,13 @@ class Head(NamedTuple):
     Attributes:
         embedder: which embedder they are of; "" before there was one.
         size: how many messages have theirs: those from 0 up to it.
+        erased: how often something was forgotten; whoever computed vectors of what was read before
+            is refused.
     """
 
     embedder: str
     size: int
+    erased: int = 0
 
 
 class Vectors(ABC):
@@ -68,7 +72,7 @@ class Vectors(ABC):
 
     @abstractmethod
     def restart(self, embedder: str) -> None:
-        """Drop all, and begin those of another embedder."""
+        """Drop all, and begin those of another embedder; the head's `erased` stays."""
 
     @abstractmethod
     def add(self, head: Head, packed: Sequence[bytes]) -> None:
@@ -88,7 +92,10 @@ class Vectors(ABC):
 
     @abstractmethod
     def forget(self, places: Iterable[int]) -> None:
-        """Remove the vectors of some messages for good; they keep ``b""``."""
+        """Remove the vectors of some messages for good; they keep ``b""``.
+
+        The head is another one then, also where they had none: they may be being computed.
+        """
 
 
 class InMemoryVectors(Vectors):
@@ -96,21 +103,29 @@ class InMemoryVectors(Vectors):
 
     def __init__(self) -> None:
         self._embedder = ""
+        self._erased = 0
         self._packed: list[bytes] = []
+        self._lock = Lock()
 
     def head(self) -> Head:
         """See `Vectors.head`."""
-        return Head(self._embedder, len(self._packed))
+        with self._lock:
+            return self._head()
+
+    def _head(self) -> Head:
+        return Head(self._embedder, len(self._packed), self._erased)
 
     def restart(self, embedder: str) -> None:
         """See `Vectors.restart`."""
-        self._embedder, self._packed = embedder, []
+        with self._lock:
+            self._embedder, self._packed = embedder, []
 
     def add(self, head: Head, packed: Sequence[bytes]) -> None:
         """See `Vectors.add`."""
-        if head != self.head():
-            raise ConflictError(changed(head, self.head()))
-        self._packed += packed
+        with self._lock:
+            if head != self._head():
+                raise ConflictError(changed(head, self._head()))
+            self._packed += packed
 
     def read(self, places: Iterable[int]) -> dict[int, bytes]:
         """See `Vectors.read`."""
@@ -123,13 +138,20 @@ class InMemoryVectors(Vectors):
 
     def forget(self, places: Iterable[int]) -> None:
         """See `Vectors.forget`."""
-        for place in places:
-            if 0 <= place < len(self._packed):
-                self._packed[place] = b""
+        with self._lock:
+            self._erased += 1
+            for place in places:
+                if 0 <= place < len(self._packed):
+                    self._packed[place] = b""
 
 
 def changed(seen: Head, found: Head) -> str:
     """Return the text of a `ConflictError`, the same for all."""
+    if seen.erased != found.erased:
+        return (
+            "something of this session was forgotten while its vectors were computed; ours may be "
+            "of it and were not kept"
+        )
     return (
         f"another writer computed vectors of this session: we last saw {seen.size}, there are "
         f"{found.size} now, {'of the same' if seen.embedder == found.embedder else 'of another'} "

@@ -265,12 +265,13 @@ class InMemoryStore(Store):
         """See `Store.vectors`."""
         from ..recall.vectors import InMemoryVectors  # only where there is an embedder
 
-        log = self._sessions.get(session_id)
-        if log is None:
-            return None
-        if log.vectors is None:
-            log.vectors = InMemoryVectors()
-        return log.vectors
+        with self._lock:  # or a log that takes this one's place would have others
+            log = self._sessions.get(session_id)
+            if log is None:
+                return None
+            if log.vectors is None:
+                log.vectors = InMemoryVectors()
+            return log.vectors
 
     def delete(self, session_id: str) -> None:
         """See `Store.delete`."""

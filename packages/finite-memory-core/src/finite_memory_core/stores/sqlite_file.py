@@ -100,6 +100,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             session INTEGER PRIMARY KEY,
             embedder TEXT NOT NULL,
             size INTEGER NOT NULL,
+            erased INTEGER NOT NULL,
             checksum INTEGER NOT NULL
         )
         """,

@@ -17,7 +17,7 @@ from .sqlite_file import SQLiteFile
 
 _SHIFT = 32
 _AT_ONCE = 100  # rows to a query
-_HEAD = "SELECT embedder, size, checksum FROM embedded WHERE session = ?"
+_HEAD = "SELECT embedder, size, erased, checksum FROM embedded WHERE session = ?"
 _SOME = f"SELECT place, packed, checksum FROM vector WHERE place IN ({'?,' * (_AT_ONCE - 1)}?)"
 _RUN = (
     "SELECT place, packed, checksum FROM vector WHERE place >= ? AND place < ? ORDER BY place"
@@ -34,6 +34,8 @@ def remove(db: Connection, key: int) -> None:
 
 def forget(db: Connection, key: int, places: Iterable[int]) -> None:
     """Remove the vectors of some messages, in the caller's transaction; they keep ``b""``."""
+    embedder, size, erased = _head(db, key)
+    _put_head(db, key, Head(embedder, size, erased + 1))
     emptied = [(*_row(key, place, b"")[1:], (key << _SHIFT) + place) for place in places]
     db.executemany("UPDATE vector SET packed = ?, checksum = ? WHERE place = ?", emptied)
 
@@ -59,34 +61,26 @@ class SQLiteVectors(Vectors):
             self.restart("")
             self._damage_seen = False
         with self._file.borrowed() as db:
-            return self._head(db, self._key(db))
-
-    def _head(self, db: Connection, key: int) -> Head:
-        row = db.execute(_HEAD, (key,)).fetchone()
-        if row is None:
-            return Head("", 0)
-        embedder, size, checksum = row
-        if checksum != _checksum(embedder, key, size):
-            return Head("", 0)  # damaged: they are computed again
-        return Head(embedder.decode(), size)
+            return _head(db, self._key(db))
 
     def restart(self, embedder: str) -> None:
         """See `Vectors.restart`."""
         with self._file.transaction() as db:
             key = self._key(db)
+            erased = _head(db, key).erased
             remove(db, key)
-            _put_head(db, key, Head(embedder, 0))
+            _put_head(db, key, Head(embedder, 0, erased))
 
     def add(self, head: Head, packed: Sequence[bytes]) -> None:
         """See `Vectors.add`."""
         with self._file.transaction() as db:
             key = self._key(db)
-            found = self._head(db, key)
+            found = _head(db, key)
             if found != head:
                 raise ConflictError(changed(head, found))
             rows = [_row(key, place, p) for place, p in enumerate(packed, head.size)]
             db.executemany("INSERT INTO vector VALUES (?, ?, ?)", rows)
-            _put_head(db, key, Head(head.embedder, head.size + len(packed)))
+            _put_head(db, key, head._replace(size=head.size + len(packed)))
 
     def read(self, places: Iterable[int]) -> dict[int, bytes]:
         """See `Vectors.read`."""
@@ -133,10 +127,21 @@ class SQLiteVectors(Vectors):
         )
 
 
+def _head(db: Connection, key: int) -> Head:
+    row = db.execute(_HEAD, (key,)).fetchone()
+    if row is None:
+        return Head("", 0)
+    embedder, size, erased, checksum = row
+    if checksum != _checksum(embedder, key, size, erased):
+        return Head("", 0, erased if isinstance(erased, int) else 0)  # they are computed again
+    return Head(embedder.decode(), size, erased)
+
+
 def _put_head(db: Connection, key: int, head: Head) -> None:
-    checksum = _checksum(head.embedder.encode(), key, head.size)
-    row = (key, *head, checksum)
-    db.execute("INSERT OR REPLACE INTO embedded VALUES (?, ?, ?, ?)", row)
+    embedder, size, erased = head
+    checksum = _checksum(embedder.encode(), key, size, erased)
+    row = (key, embedder, size, erased, checksum)
+    db.execute("INSERT OR REPLACE INTO embedded VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _row(key: int, place: int, packed: bytes) -> tuple[int, bytes, int]:
