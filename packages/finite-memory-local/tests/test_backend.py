@@ -269,3 +269,29 @@ def test_a_template_that_mixes_messages_is_read_as_one_piece() -> None:
     expected = made.tokenizer.decode(fresh(made, ids, 6), skip_special_tokens=True)
     assert expected.replace("\0", "\ufffd") == said(made, *held).text
     assert 1 == len(made.cache_stats.fallbacks)
+
+
+def byte_fallback() -> Any:
+    """Return a tokenizer as Llama 2, Mistral and Gemma have it: letters, and bytes for the rest."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = {name: i for i, name in enumerate(names)}
+    raw = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
+    raw.normalizer = normalizers.Replace(" ", "▁")
+    raw.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=raw)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("said_text", ["漢字漢字漢字 ok yes", "ab 👩‍👩‍👧‍👦 cd", "é漢👩 " * 9])
+def test_characters_of_several_tokens_are_never_damaged(said_text: str) -> None:
+    """A decoder of bytes gives up a whole run if it begins inside a character."""
+    from finite_memory_local.text import TextStream
+
+    coder = byte_fallback()
+    stream = TextStream(coder)
+    ids = coder(said_text, add_special_tokens=False).input_ids
+    assert said_text == "".join([*map(stream.feed, ids), stream.end()])
