@@ -119,6 +119,18 @@ def test_sessions_share_a_cap_and_the_oldest_goes_first() -> None:
     assert said(backend("off"), *one) == said(made, *one, session_id="one")
 
 
+def test_sessions_are_bounded_in_number() -> None:
+    """Each summary is a session of its own: the least used goes, cache, replies and all."""
+    made = backend(sessions=2, max_new_tokens=1)
+    one = [Message.user("I am one.")]
+    for name in ("one", "two", "one", "three"):
+        said(made, *one, session_id=name)
+    assert ["one", "three"] == list(made._sessions)
+    assert (2, 1) == (made.cache_stats.sessions, made.cache_stats.dropped)
+    assert () == made.ledger("two")
+    assert said(backend("off", max_new_tokens=1), *one) == said(made, *one, session_id="two")
+
+
 def test_a_saved_session_goes_on_without_reading(tmp_path: Any) -> None:
     """Bit for bit, in another backend on the same model, also after evictions."""
     for dtype in (torch.float32, torch.bfloat16):

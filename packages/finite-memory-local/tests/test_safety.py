@@ -204,6 +204,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "sinks": ({"sinks": -1}, "sinks"),
     "chunk": ({"chunk": 0}, "chunk"),
     "cap": ({"cache_bytes": -1}, "cache_bytes"),
+    "no session": ({"sessions": 0}, "sessions"),
     "beams": ({"num_beams": 4}, "several caches"),
     "unknown option": ({"temprature": 1.0}, "temprature"),
     "no tokens": ({"max_new_tokens": 0}, "max_new_tokens"),

@@ -61,6 +61,8 @@ class HuggingFaceBackend(Backend):
         sinks: with ``kv="shift"``, how many first tokens stay in the cache whatever leaves: a
             model leans on them.
         chunk: tokens that are read at once; a reply that nobody wants ends between two chunks.
+        sessions: the most sessions that are remembered; above it the one that was not used for
+            the longest is forgotten, its cache with it. `BackendSummarizer` makes one a summary.
         cache_bytes: the most bytes that the caches of all sessions may hold; None for no limit.
             Above it the session that was not used for the longest loses its own: to CPU memory
             where the model is elsewhere, else altogether. One that is in use is never taken.
@@ -86,6 +88,7 @@ class HuggingFaceBackend(Backend):
         generation: GenerationConfig | None = None,
         sinks: int = 4,
         chunk: int = 512,
+        sessions: int = 16,
         cache_bytes: int | None = None,
         seed: int | None = None,
         observers: Sequence[Observer] = (),
@@ -93,7 +96,12 @@ class HuggingFaceBackend(Backend):
     ) -> None:
         if kv not in MODES:
             raise ConfigError(f"kv must be one of {', '.join(map(repr, MODES))}, got {kv!r:.80}")
-        numbers = (("sinks", sinks, 0), ("chunk", chunk, 1), ("cache_bytes", cache_bytes or 0, 0))
+        numbers = (
+            ("sinks", sinks, 0),
+            ("chunk", chunk, 1),
+            ("sessions", sessions, 1),
+            ("cache_bytes", cache_bytes or 0, 0),
+        )
         for name, value, least in numbers:
             if type(value) is not int or value < least:
                 raise ConfigError(f"{name} must be a whole number, {least} or more, got {value!r}")
@@ -108,6 +116,7 @@ class HuggingFaceBackend(Backend):
         self.kv = kv
         self.sinks = sinks
         self.chunk = chunk
+        self.sessions = sessions
         self.cache_bytes = cache_bytes
         self.seed = seed
         self.window = window_of(self.model)
@@ -242,7 +251,9 @@ class HuggingFaceBackend(Backend):
         from .saving import load as load_session
 
         with self._lock:
-            self._sessions[session_id] = load_session(self, path)
+            loaded = load_session(self, path)
+            self._sessions.pop(session_id, None)
+            self._sessions[session_id] = loaded
             self._make_room(session_id)
 
     # -- a turn ----------------------------------------------------------------------------------
@@ -411,7 +422,10 @@ class HuggingFaceBackend(Backend):
         )
 
     def _make_room(self, current: str) -> None:
-        """Bring the caches under the cap: the one that was not used for the longest goes first."""
+        """Bring sessions and caches under their caps: what was not used for the longest goes."""
+        while len(self._sessions) > self.sessions:
+            oldest = next(name for name in self._sessions if name != current)
+            self._tally.dropped += self._sessions.pop(oldest).cache is not None
         if self.cache_bytes is None:
             return
         for name, session in list(self._sessions.items()):
