@@ -169,6 +169,12 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
         backend(model=model(seed=1)).load_cache("s", path)
     with pytest.raises(BackendError, match="another"):
         backend(model=model().to(torch.bfloat16)).load_cache("s", path)
+    for family, fields in (
+        ("Llama, linear scaling", {}),
+        ("Llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}),
+    ):
+        with pytest.raises(BackendError, match="another model"):
+            backend(model=model(family, **fields)).load_cache("s", path)
     other = tokenizer()
     other.add_tokens(["more"])
     with pytest.raises(BackendError, match="another tokenizer"):
@@ -176,6 +182,15 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    fewer = {key: tensor for key, tensor in tensors.items() if key != "values.1"}
+    save_file(fewer, path, metadata=metadata)
+    with pytest.raises(BackendError, match=r"lacks a part.*values\.1"):
+        made.load_cache("s", path)
+    for key in ("keys.1", "values.1"):
+        fewer[key] = tensors[key][:, :, :-3].contiguous()
+    save_file(fewer, path, metadata=metadata)
+    with pytest.raises(BackendError, match="damaged"):
+        made.load_cache("s", path)
     tensors["ids"][3] += 1
     save_file(tensors, path, metadata=metadata)
     with pytest.raises(BackendError, match="tokens"):
@@ -185,6 +200,17 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
         made.load_cache("s", path)
     with pytest.raises(BackendError):
         made.load_cache("s", tmp_path / "none")
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Any) -> None:
+    """No folder, or one where the file should be: an error of ours, and no part of a file."""
+    made = backend()
+    said(made, Message.user("Hello"))
+    (tmp_path / "taken").mkdir()
+    for path in (tmp_path / "none" / "cache", tmp_path / "taken"):
+        with pytest.raises(BackendError, match="cannot be written"):
+            made.save_cache("s", path)
+    assert ["taken"] == [path.name for path in tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("family", ["Llama", "Qwen3", "Mistral, sliding window", "GPT-NeoX"])
