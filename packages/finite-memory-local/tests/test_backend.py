@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from finite_memory_core import BackendError, Chat, ConfigError, Delta, Memory, Message, load_backend
 from finite_memory_core.testing import BackendContract
@@ -197,6 +198,26 @@ def test_sampling_is_transformers_own() -> None:
     texts = {said(made, Message.user("Hello")).text for _ in range(3)}
     assert 1 == len(texts)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_settings_that_are_given_leave_the_models_own_where_they_say_nothing() -> None:
+    """The ids that end a reply among them; a stop string is one string, not its letters."""
+    own = model()
+    own.generation_config.eos_token_id = [97, 98]
+    made = backend(model=own, generation=GenerationConfig(do_sample=False), stop_strings="END")
+    assert ({97, 98}, ("END",), False) == (made._ends, made._stops, made._settings.do_sample)
+
+
+def test_a_models_own_settings_fail_no_turn() -> None:
+    """A cache of another kind is left out, beams can be switched off, and the model keeps both."""
+    own = model()
+    own.generation_config.update(cache_implementation="static", num_beams=2, stop_strings=["#"])
+    with pytest.raises(ConfigError, match="pass num_beams=1"):
+        backend(model=own)
+    made = backend(model=own, num_beams=1)
+    assert said(backend(), Message.user("Hi")) == said(made, Message.user("Hi"))
+    kept = own.generation_config
+    assert ("static", 2, ["#"]) == (kept.cache_implementation, kept.num_beams, kept.stop_strings)
 
 
 def test_replies_are_made_without_blocking_the_event_loop() -> None:
