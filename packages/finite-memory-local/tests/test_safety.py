@@ -134,6 +134,19 @@ def test_two_threads_on_one_session_take_turns() -> None:
     assert first_layer_error(made) < 1e-5
 
 
+def test_a_second_backend_waits_for_the_reply_of_the_first() -> None:
+    """Else it would take our attention function for the model's own, and leave it for good."""
+    shared = model()
+    first, second = backend(model=shared, max_new_tokens=60), backend(model=shared)
+    stream = first.stream(context(SYSTEM, QUESTION))
+    next(stream)
+    thread = Thread(target=said, args=(second, SYSTEM, QUESTION))
+    thread.start()
+    stream.close()  # type: ignore[attr-defined]
+    thread.join()
+    assert "sdpa" == shared.config._attn_implementation
+
+
 def test_a_context_longer_than_the_window_is_refused_with_the_numbers() -> None:
     """Before anything is read; a memory with a smaller budget is what helps."""
     made = backend(model=model("GPT-2", n_positions=64))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from os import PathLike
-from threading import Event, RLock
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from finite_memory_core import (
@@ -106,7 +106,7 @@ class HuggingFaceBackend(Backend):
             if type(value) is not int or value < least:
                 raise ConfigError(f"{name} must be a whole number, {least} or more, got {value!r}")
         from .attention import register
-        from .generating import settings
+        from .generating import lock_of, settings
         from .loading import load_model, load_tokenizer, window_of
         from .rendering import PLAIN_STOPS, Renderer
 
@@ -121,7 +121,7 @@ class HuggingFaceBackend(Backend):
         self.seed = seed
         self.window = window_of(self.model)
         self._observers = tuple(observers)
-        self._lock = RLock()
+        self._lock = lock_of(self.model)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._tally = Tally()
         self._renderer = Renderer(self.tokenizer)
@@ -132,8 +132,9 @@ class HuggingFaceBackend(Backend):
             self._stops += PLAIN_STOPS
         self._ends = self._end_ids()
         register()
-        self._attends = self._can_attend()
-        self.capability = self._examined()
+        with self._lock:
+            self._attends = self._can_attend()
+            self.capability = self._examined()
         self._recorded = 0
 
     # -- what it is ------------------------------------------------------------------------------

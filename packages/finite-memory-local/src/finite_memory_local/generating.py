@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock, RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -225,9 +226,22 @@ class _Hearing(BaseStreamer):
         """Nothing follows."""
 
 
+_LOCKS: WeakKeyDictionary[Any, RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = Lock()
+
+
+def lock_of(model: Any) -> RLock:
+    """Return the lock of a model: backends that share one change its settings, so take turns."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(model, RLock())
+
+
 @contextmanager
 def attending(model: Any, is_ours: bool) -> Iterator[None]:
-    """Let the model attend by our function in the block, and by its own afterwards."""
+    """Let the model attend by our function in the block, and by its own afterwards.
+
+    The caller holds the model's lock.
+    """
     if not is_ours:
         with nullcontext():
             yield
