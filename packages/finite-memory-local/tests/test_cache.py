@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from finite_memory_core import BackendError, Block, CannotDecide, Chat, Importance, Memory, Message
+from finite_memory_core import (
+    BackendError,
+    Block,
+    CannotDecide,
+    Chat,
+    ConfigError,
+    Importance,
+    Memory,
+    Message,
+)
 from finite_memory_local import HuggingFaceBackend
+from finite_memory_local.attention import recording
+from finite_memory_local.generating import read
 from finite_memory_local.importance import attention
 from finite_memory_local.ledger import Fresh, Kept, Piece, ids_of, prefix_plan, shift_plan
 
@@ -87,10 +99,6 @@ def test_bytes_are_flat_over_ten_thousand_turns() -> None:
     session = made._session("s")
     held = [Message.user(str(i % 10) * 8) for i in range(12)]
     sizes = set()
-    from threading import Event
-
-    from finite_memory_local.generating import read
-
     def reads(ids: Any) -> None:
         assert session.cache is not None
         read(made.model, ids, session.cache, 512, Event())
@@ -227,6 +235,36 @@ def test_attention_is_that_of_eager_attention(family: str) -> None:
     eager = torch.stack([a[0, :, -8:].mean((0, 1)) for a in out.attentions]).mean(0)
     assert torch.allclose(eager, got, atol=1e-5)
     assert 1.0 == pytest.approx(float(got.sum()), abs=1e-4)
+
+
+def test_attention_on_latents_cannot_be_watched() -> None:
+    """Said when a scorer is asked for, not when an eviction is due."""
+    made = shifting("DeepSeek-V3, latent attention")
+    with pytest.raises(ConfigError, match="cannot be watched"):
+        made.scorer()
+
+
+def test_queries_from_the_middle_are_not_taken_for_the_last() -> None:
+    """What is read where it is inserted is asked from there, so it says nothing at the end."""
+    made = shifting()
+    made.scorer(queries=8)
+    held = talk(made, 4)
+    held[1:3] = [Message.system("Summary: they talked about plums and Turin.")]
+    session = made._sessions["s"]
+    pieces = made._renderer.render(held, (), session.replies).pieces
+    seen: list[int] = []
+
+    def reads(ids: Any) -> None:
+        assert session.cache is not None
+        with recording(session.recorder):
+            read(made.model, ids, session.cache, 512, Event())
+        seen.extend(ids)
+
+    made.model.set_attn_implementation("finite_memory")
+    session.follow(session.plan(pieces, True, 0), reads)
+    assert seen
+    with pytest.raises(CannotDecide):
+        attention(session, 8)
 
 
 def test_importance_follows_the_models_attention() -> None:

@@ -199,14 +199,23 @@ class HuggingFaceBackend(Backend):
         Raises:
             ConfigError: the model's attention cannot be watched.
         """
-        from .importance import AttentionScorer
+        from .generating import attending
+        from .importance import AttentionScorer, watchable
 
+        name = type(self.model).__name__
         if not self._attends or not self.capability.kept:
             raise ConfigError(
-                f"the attention of {type(self.model).__name__} cannot be watched: it does not take "
-                "an attention function; use Importance() without a scorer"
+                f"the attention of {name} cannot be watched: it does not take an attention "
+                "function; use Importance() without a scorer"
             )
         with self._lock:
+            with attending(self.model, is_ours=True):
+                can_be = watchable(self.model, self.capability)
+            if not can_be:
+                raise ConfigError(
+                    f"the attention of {name} cannot be watched: its cache holds no keys that its "
+                    "queries could be asked against; use Importance() without a scorer"
+                )
             self._recorded = max(self._recorded, queries)
             for session in self._sessions.values():
                 session.recorder = None
