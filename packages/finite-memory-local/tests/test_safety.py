@@ -120,6 +120,22 @@ def test_a_hybrid_reads_anew_after_a_broken_turn() -> None:
     expect_fresh(made, [*held, QUESTION])
 
 
+def test_a_hybrid_reads_anew_after_a_broken_forward() -> None:
+    """Its first layers have read what its last ones have not, which its length does not say."""
+    made = backend(model=model("Qwen3-Next, linear attention"))
+    held = [*talk(made, 2), QUESTION]
+
+    def hook(module: Any, args: Any) -> None:
+        raise _Breaks("broken")
+
+    handle = made.model.model.layers[3].register_forward_pre_hook(hook)
+    with pytest.raises(_Breaks):
+        list(made.stream(context(*held)))
+    handle.remove()
+    assert () == made.ledger("s")
+    expect_fresh(made, held)
+
+
 def test_two_threads_on_one_session_take_turns() -> None:
     """Neither disturbs the other."""
     made = backend()

@@ -346,11 +346,17 @@ class HuggingFaceBackend(Backend):
 
     @contextmanager
     def _cut_back(self, session: Session, length: int) -> Iterator[None]:
-        """Cut the cache back to `length` tokens if the block fails or is left."""
+        """Cut the cache back to `length` tokens if the block fails or is left.
+
+        Where it cannot be cut, no length says what a broken forward left in its layers.
+        """
         try:
             yield
         except BaseException:
-            session.cut(length)
+            if session.layers:
+                session.cut(length)
+            else:
+                session.drop()
             raise
 
     def _rendered(self, session: Session, context: Context) -> Rendered:
