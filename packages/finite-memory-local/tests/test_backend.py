@@ -158,6 +158,17 @@ def test_a_stop_string_ends_a_reply_and_is_no_part_of_it() -> None:
     assert "One " == "".join(given) + stream.end()
 
 
+def test_what_might_have_been_a_longer_stop_string_is_text() -> None:
+    """Two that overlap: the one that is said ends the reply, and what stands before it is given."""
+    from finite_memory_local.text import TextStream
+
+    coder = tokenizer()
+    stream = TextStream(coder, ["b STOP!", "STOP"])
+    given = [stream.feed(i) for i in coder("ab STOP", add_special_tokens=False).input_ids]
+    assert stream.stopped
+    assert "ab " == "".join(given) + stream.end()
+
+
 def test_tool_calls_are_told_from_text() -> None:
     """A well-formed call is one; what is malformed stays text."""
     from finite_memory_local.toolcalls import ToolCalls
@@ -168,8 +179,11 @@ def test_tool_calls_are_told_from_text() -> None:
     rest, found = calls.end()
     assert "Well " == text + rest
     assert [("now", '{"z": 1}')] == [(call.name, call.arguments) for call in found]
-    broken = ToolCalls(wanted=True)
-    assert "<tool_call>{</tool_call>" == broken.feed("<tool_call>{</tool_call>") + broken.end()[0]
+    deep = "[" * 100_000
+    for inner in ("{", '{"name": "now", "arguments": {"z": NaN}}', f'{{"name": "now", "a": {deep}'):
+        broken, block = ToolCalls(wanted=True), f"<tool_call>{inner}</tool_call>"
+        assert block == broken.feed(block) + broken.end()[0]
+        assert [] == broken.found
 
 
 def test_tools_reach_the_template() -> None:

@@ -70,10 +70,8 @@ class TextStream:
 
     def _give(self, final: bool) -> str:
         end = len(self._waiting) if final else self._certain()
-        for stop in self._stops:
-            at = self._waiting.find(stop)
-            if at >= 0:
-                self.stopped, end = True, min(end, at)
+        if found := [at for stop in self._stops if (at := self._waiting.find(stop)) >= 0]:
+            self.stopped, end = True, min(found)  # what was held back for other stops is text
         given, self._waiting = self._waiting[:end], self._waiting[end:]
         if self.stopped:
             self._waiting = ""
