@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from finite_memory_core import BackendError, Chat, ConfigError, Delta, Memory, Message, load_backend
 from finite_memory_core.testing import BackendContract
@@ -157,6 +158,17 @@ def test_a_stop_string_ends_a_reply_and_is_no_part_of_it() -> None:
     assert "One " == "".join(given) + stream.end()
 
 
+def test_what_might_have_been_a_longer_stop_string_is_text() -> None:
+    """Two that overlap: the one that is said ends the reply, and what stands before it is given."""
+    from finite_memory_local.text import TextStream
+
+    coder = tokenizer()
+    stream = TextStream(coder, ["b STOP!", "STOP"])
+    given = [stream.feed(i) for i in coder("ab STOP", add_special_tokens=False).input_ids]
+    assert stream.stopped
+    assert "ab " == "".join(given) + stream.end()
+
+
 def test_tool_calls_are_told_from_text() -> None:
     """A well-formed call is one; what is malformed stays text."""
     from finite_memory_local.toolcalls import ToolCalls
@@ -167,8 +179,11 @@ def test_tool_calls_are_told_from_text() -> None:
     rest, found = calls.end()
     assert "Well " == text + rest
     assert [("now", '{"z": 1}')] == [(call.name, call.arguments) for call in found]
-    broken = ToolCalls(wanted=True)
-    assert "<tool_call>{</tool_call>" == broken.feed("<tool_call>{</tool_call>") + broken.end()[0]
+    deep = "[" * 100_000
+    for inner in ("{", '{"name": "now", "arguments": {"z": NaN}}', f'{{"name": "now", "a": {deep}'):
+        broken, block = ToolCalls(wanted=True), f"<tool_call>{inner}</tool_call>"
+        assert block == broken.feed(block) + broken.end()[0]
+        assert [] == broken.found
 
 
 def test_tools_reach_the_template() -> None:
@@ -197,6 +212,26 @@ def test_sampling_is_transformers_own() -> None:
     texts = {said(made, Message.user("Hello")).text for _ in range(3)}
     assert 1 == len(texts)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_settings_that_are_given_leave_the_models_own_where_they_say_nothing() -> None:
+    """The ids that end a reply among them; a stop string is one string, not its letters."""
+    own = model()
+    own.generation_config.eos_token_id = [97, 98]
+    made = backend(model=own, generation=GenerationConfig(do_sample=False), stop_strings="END")
+    assert ({97, 98}, ("END",), False) == (made._ends, made._stops, made._settings.do_sample)
+
+
+def test_a_models_own_settings_fail_no_turn() -> None:
+    """A cache of another kind is left out, beams can be switched off, and the model keeps both."""
+    own = model()
+    own.generation_config.update(cache_implementation="static", num_beams=2, stop_strings=["#"])
+    with pytest.raises(ConfigError, match="pass num_beams=1"):
+        backend(model=own)
+    made = backend(model=own, num_beams=1)
+    assert said(backend(), Message.user("Hi")) == said(made, Message.user("Hi"))
+    kept = own.generation_config
+    assert ("static", 2, ["#"]) == (kept.cache_implementation, kept.num_beams, kept.stop_strings)
 
 
 def test_replies_are_made_without_blocking_the_event_loop() -> None:
@@ -269,3 +304,29 @@ def test_a_template_that_mixes_messages_is_read_as_one_piece() -> None:
     expected = made.tokenizer.decode(fresh(made, ids, 6), skip_special_tokens=True)
     assert expected.replace("\0", "\ufffd") == said(made, *held).text
     assert 1 == len(made.cache_stats.fallbacks)
+
+
+def byte_fallback() -> Any:
+    """Return a tokenizer as Llama 2, Mistral and Gemma have it: letters, and bytes for the rest."""
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = {name: i for i, name in enumerate(names)}
+    raw = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
+    raw.normalizer = normalizers.Replace(" ", "▁")
+    raw.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=raw)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("said_text", ["漢字漢字漢字 ok yes", "ab 👩‍👩‍👧‍👦 cd", "é漢👩 " * 9])
+def test_characters_of_several_tokens_are_never_damaged(said_text: str) -> None:
+    """A decoder of bytes gives up a whole run if it begins inside a character."""
+    from finite_memory_local.text import TextStream
+
+    coder = byte_fallback()
+    stream = TextStream(coder)
+    ids = coder(said_text, add_special_tokens=False).input_ids
+    assert said_text == "".join([*map(stream.feed, ids), stream.end()])

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from finite_memory_core import BackendError, Block, CannotDecide, Chat, Importance, Memory, Message
+from finite_memory_core import (
+    BackendError,
+    Block,
+    CannotDecide,
+    Chat,
+    ConfigError,
+    Importance,
+    Memory,
+    Message,
+)
 from finite_memory_local import HuggingFaceBackend
+from finite_memory_local.attention import recording
+from finite_memory_local.generating import read
 from finite_memory_local.importance import attention
 from finite_memory_local.ledger import Fresh, Kept, Piece, ids_of, prefix_plan, shift_plan
 
@@ -87,10 +99,6 @@ def test_bytes_are_flat_over_ten_thousand_turns() -> None:
     session = made._session("s")
     held = [Message.user(str(i % 10) * 8) for i in range(12)]
     sizes = set()
-    from threading import Event
-
-    from finite_memory_local.generating import read
-
     def reads(ids: Any) -> None:
         assert session.cache is not None
         read(made.model, ids, session.cache, 512, Event())
@@ -117,6 +125,18 @@ def test_sessions_share_a_cap_and_the_oldest_goes_first() -> None:
     assert made.ledger("two")
     assert 1 == made.cache_stats.dropped
     assert said(backend("off"), *one) == said(made, *one, session_id="one")
+
+
+def test_sessions_are_bounded_in_number() -> None:
+    """Each summary is a session of its own: the least used goes, cache, replies and all."""
+    made = backend(sessions=2, max_new_tokens=1)
+    one = [Message.user("I am one.")]
+    for name in ("one", "two", "one", "three"):
+        said(made, *one, session_id=name)
+    assert ["one", "three"] == list(made._sessions)
+    assert (2, 1) == (made.cache_stats.sessions, made.cache_stats.dropped)
+    assert () == made.ledger("two")
+    assert said(backend("off", max_new_tokens=1), *one) == said(made, *one, session_id="two")
 
 
 def test_a_saved_session_goes_on_without_reading(tmp_path: Any) -> None:
@@ -157,6 +177,12 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
         backend(model=model(seed=1)).load_cache("s", path)
     with pytest.raises(BackendError, match="another"):
         backend(model=model().to(torch.bfloat16)).load_cache("s", path)
+    for family, fields in (
+        ("Llama, linear scaling", {}),
+        ("Llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}),
+    ):
+        with pytest.raises(BackendError, match="another model"):
+            backend(model=model(family, **fields)).load_cache("s", path)
     other = tokenizer()
     other.add_tokens(["more"])
     with pytest.raises(BackendError, match="another tokenizer"):
@@ -164,6 +190,15 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    fewer = {key: tensor for key, tensor in tensors.items() if key != "values.1"}
+    save_file(fewer, path, metadata=metadata)
+    with pytest.raises(BackendError, match=r"lacks a part.*values\.1"):
+        made.load_cache("s", path)
+    for key in ("keys.1", "values.1"):
+        fewer[key] = tensors[key][:, :, :-3].contiguous()
+    save_file(fewer, path, metadata=metadata)
+    with pytest.raises(BackendError, match="damaged"):
+        made.load_cache("s", path)
     tensors["ids"][3] += 1
     save_file(tensors, path, metadata=metadata)
     with pytest.raises(BackendError, match="tokens"):
@@ -173,6 +208,17 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
         made.load_cache("s", path)
     with pytest.raises(BackendError):
         made.load_cache("s", tmp_path / "none")
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Any) -> None:
+    """No folder, or one where the file should be: an error of ours, and no part of a file."""
+    made = backend()
+    said(made, Message.user("Hello"))
+    (tmp_path / "taken").mkdir()
+    for path in (tmp_path / "none" / "cache", tmp_path / "taken"):
+        with pytest.raises(BackendError, match="cannot be written"):
+            made.save_cache("s", path)
+    assert ["taken"] == [path.name for path in tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("family", ["Llama", "Qwen3", "Mistral, sliding window", "GPT-NeoX"])
@@ -189,6 +235,36 @@ def test_attention_is_that_of_eager_attention(family: str) -> None:
     eager = torch.stack([a[0, :, -8:].mean((0, 1)) for a in out.attentions]).mean(0)
     assert torch.allclose(eager, got, atol=1e-5)
     assert 1.0 == pytest.approx(float(got.sum()), abs=1e-4)
+
+
+def test_attention_on_latents_cannot_be_watched() -> None:
+    """Said when a scorer is asked for, not when an eviction is due."""
+    made = shifting("DeepSeek-V3, latent attention")
+    with pytest.raises(ConfigError, match="cannot be watched"):
+        made.scorer()
+
+
+def test_queries_from_the_middle_are_not_taken_for_the_last() -> None:
+    """What is read where it is inserted is asked from there, so it says nothing at the end."""
+    made = shifting()
+    made.scorer(queries=8)
+    held = talk(made, 4)
+    held[1:3] = [Message.system("Summary: they talked about plums and Turin.")]
+    session = made._sessions["s"]
+    pieces = made._renderer.render(held, (), session.replies).pieces
+    seen: list[int] = []
+
+    def reads(ids: Any) -> None:
+        assert session.cache is not None
+        with recording(session.recorder):
+            read(made.model, ids, session.cache, 512, Event())
+        seen.extend(ids)
+
+    made.model.set_attn_implementation("finite_memory")
+    session.follow(session.plan(pieces, True, 0), reads)
+    assert seen
+    with pytest.raises(CannotDecide):
+        attention(session, 8)
 
 
 def test_importance_follows_the_models_attention() -> None:

@@ -120,6 +120,22 @@ def test_a_hybrid_reads_anew_after_a_broken_turn() -> None:
     expect_fresh(made, [*held, QUESTION])
 
 
+def test_a_hybrid_reads_anew_after_a_broken_forward() -> None:
+    """Its first layers have read what its last ones have not, which its length does not say."""
+    made = backend(model=model("Qwen3-Next, linear attention"))
+    held = [*talk(made, 2), QUESTION]
+
+    def hook(module: Any, args: Any) -> None:
+        raise _Breaks("broken")
+
+    handle = made.model.model.layers[3].register_forward_pre_hook(hook)
+    with pytest.raises(_Breaks):
+        list(made.stream(context(*held)))
+    handle.remove()
+    assert () == made.ledger("s")
+    expect_fresh(made, held)
+
+
 def test_two_threads_on_one_session_take_turns() -> None:
     """Neither disturbs the other."""
     made = backend()
@@ -132,6 +148,19 @@ def test_two_threads_on_one_session_take_turns() -> None:
         thread.join()
     assert 1 == len(set(texts))
     assert first_layer_error(made) < 1e-5
+
+
+def test_a_second_backend_waits_for_the_reply_of_the_first() -> None:
+    """Else it would take our attention function for the model's own, and leave it for good."""
+    shared = model()
+    first, second = backend(model=shared, max_new_tokens=60), backend(model=shared)
+    stream = first.stream(context(SYSTEM, QUESTION))
+    next(stream)
+    thread = Thread(target=said, args=(second, SYSTEM, QUESTION))
+    thread.start()
+    stream.close()  # type: ignore[attr-defined]
+    thread.join()
+    assert "sdpa" == shared.config._attn_implementation
 
 
 def test_a_context_longer_than_the_window_is_refused_with_the_numbers() -> None:
@@ -204,7 +233,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "sinks": ({"sinks": -1}, "sinks"),
     "chunk": ({"chunk": 0}, "chunk"),
     "cap": ({"cache_bytes": -1}, "cache_bytes"),
+    "no session": ({"sessions": 0}, "sessions"),
     "beams": ({"num_beams": 4}, "several caches"),
+    "a length of all": ({"max_length": 20}, "max_new_tokens"),
+    "a cache": ({"cache_implementation": "static"}, "cache_implementation"),
+    "temperature": ({"do_sample": True, "temperature": -1.0}, "temperature=-1.0"),
     "unknown option": ({"temprature": 1.0}, "temprature"),
     "no tokens": ({"max_new_tokens": 0}, "max_new_tokens"),
 }

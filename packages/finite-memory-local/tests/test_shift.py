@@ -12,6 +12,7 @@ import torch
 from finite_memory_core import Message
 from finite_memory_local import HuggingFaceBackend
 from finite_memory_local.generating import read
+from finite_memory_local.rotation import Rotation
 
 from .families import FAMILIES, context, conversation, count_read, model, tokenizer
 from .test_exact import SYSTEM, fresh, prompt, said
@@ -176,3 +177,10 @@ def test_a_thousand_evictions_do_not_drift(dtype: str) -> None:
     assert moved > 20_000
     limit = {"float32": 1e-5, "bfloat16": 5e-3, "float16": 1e-3}[dtype]
     assert first_layer_error(backend) < limit
+
+
+def test_positions_may_be_on_another_device_than_the_frequencies() -> None:
+    """The model's are on its accelerator, and positions are counted on the CPU."""
+    rotation = Rotation(torch.ones(4), interleaved=False)
+    there = torch.arange(3, device="meta")  # a device that every machine has
+    assert [torch.Size([3, 4])] * 2 == [made.shape for made in rotation.angles(there, there)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from os import PathLike
-from threading import Event, RLock
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from finite_memory_core import (
@@ -61,6 +61,8 @@ class HuggingFaceBackend(Backend):
         sinks: with ``kv="shift"``, how many first tokens stay in the cache whatever leaves: a
             model leans on them.
         chunk: tokens that are read at once; a reply that nobody wants ends between two chunks.
+        sessions: the most sessions that are remembered; above it the one that was not used for
+            the longest is forgotten, its cache with it. `BackendSummarizer` makes one a summary.
         cache_bytes: the most bytes that the caches of all sessions may hold; None for no limit.
             Above it the session that was not used for the longest loses its own: to CPU memory
             where the model is elsewhere, else altogether. One that is in use is never taken.
@@ -86,6 +88,7 @@ class HuggingFaceBackend(Backend):
         generation: GenerationConfig | None = None,
         sinks: int = 4,
         chunk: int = 512,
+        sessions: int = 16,
         cache_bytes: int | None = None,
         seed: int | None = None,
         observers: Sequence[Observer] = (),
@@ -93,12 +96,17 @@ class HuggingFaceBackend(Backend):
     ) -> None:
         if kv not in MODES:
             raise ConfigError(f"kv must be one of {', '.join(map(repr, MODES))}, got {kv!r:.80}")
-        numbers = (("sinks", sinks, 0), ("chunk", chunk, 1), ("cache_bytes", cache_bytes or 0, 0))
+        numbers = (
+            ("sinks", sinks, 0),
+            ("chunk", chunk, 1),
+            ("sessions", sessions, 1),
+            ("cache_bytes", cache_bytes or 0, 0),
+        )
         for name, value, least in numbers:
             if type(value) is not int or value < least:
                 raise ConfigError(f"{name} must be a whole number, {least} or more, got {value!r}")
         from .attention import register
-        from .generating import settings
+        from .generating import lock_of, settings
         from .loading import load_model, load_tokenizer, window_of
         from .rendering import PLAIN_STOPS, Renderer
 
@@ -108,11 +116,12 @@ class HuggingFaceBackend(Backend):
         self.kv = kv
         self.sinks = sinks
         self.chunk = chunk
+        self.sessions = sessions
         self.cache_bytes = cache_bytes
         self.seed = seed
         self.window = window_of(self.model)
         self._observers = tuple(observers)
-        self._lock = RLock()
+        self._lock = lock_of(self.model)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._tally = Tally()
         self._renderer = Renderer(self.tokenizer)
@@ -123,8 +132,9 @@ class HuggingFaceBackend(Backend):
             self._stops += PLAIN_STOPS
         self._ends = self._end_ids()
         register()
-        self._attends = self._can_attend()
-        self.capability = self._examined()
+        with self._lock:
+            self._attends = self._can_attend()
+            self.capability = self._examined()
         self._recorded = 0
 
     # -- what it is ------------------------------------------------------------------------------
@@ -189,14 +199,23 @@ class HuggingFaceBackend(Backend):
         Raises:
             ConfigError: the model's attention cannot be watched.
         """
-        from .importance import AttentionScorer
+        from .generating import attending
+        from .importance import AttentionScorer, watchable
 
+        name = type(self.model).__name__
         if not self._attends or not self.capability.kept:
             raise ConfigError(
-                f"the attention of {type(self.model).__name__} cannot be watched: it does not take "
-                "an attention function; use Importance() without a scorer"
+                f"the attention of {name} cannot be watched: it does not take an attention "
+                "function; use Importance() without a scorer"
             )
         with self._lock:
+            with attending(self.model, is_ours=True):
+                can_be = watchable(self.model, self.capability)
+            if not can_be:
+                raise ConfigError(
+                    f"the attention of {name} cannot be watched: its cache holds no keys that its "
+                    "queries could be asked against; use Importance() without a scorer"
+                )
             self._recorded = max(self._recorded, queries)
             for session in self._sessions.values():
                 session.recorder = None
@@ -242,7 +261,9 @@ class HuggingFaceBackend(Backend):
         from .saving import load as load_session
 
         with self._lock:
-            self._sessions[session_id] = load_session(self, path)
+            loaded = load_session(self, path)
+            self._sessions.pop(session_id, None)
+            self._sessions[session_id] = loaded
             self._make_room(session_id)
 
     # -- a turn ----------------------------------------------------------------------------------
@@ -325,11 +346,17 @@ class HuggingFaceBackend(Backend):
 
     @contextmanager
     def _cut_back(self, session: Session, length: int) -> Iterator[None]:
-        """Cut the cache back to `length` tokens if the block fails or is left."""
+        """Cut the cache back to `length` tokens if the block fails or is left.
+
+        Where it cannot be cut, no length says what a broken forward left in its layers.
+        """
         try:
             yield
         except BaseException:
-            session.cut(length)
+            if session.layers:
+                session.cut(length)
+            else:
+                session.drop()
             raise
 
     def _rendered(self, session: Session, context: Context) -> Rendered:
@@ -411,7 +438,10 @@ class HuggingFaceBackend(Backend):
         )
 
     def _make_room(self, current: str) -> None:
-        """Bring the caches under the cap: the one that was not used for the longest goes first."""
+        """Bring sessions and caches under their caps: what was not used for the longest goes."""
+        while len(self._sessions) > self.sessions:
+            oldest = next(name for name in self._sessions if name != current)
+            self._tally.dropped += self._sessions.pop(oldest).cache is not None
         if self.cache_bytes is None:
             return
         for name, session in list(self._sessions.items()):

@@ -11,14 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock, RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.cache_utils import Cache
-from transformers.generation.logits_process import LogitsProcessor
+from transformers.generation.logits_process import (
+    LogitsProcessor,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 from transformers.generation.stopping_criteria import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
@@ -35,14 +42,35 @@ _REFUSED = {
 }
 """What makes more than one sequence of a cache, with the only value that does not."""
 
+_OURS = {
+    "max_length": "the prompt grows with the conversation; use max_new_tokens",
+    "cache_implementation": "the cache is what this backend keeps; leave it out",
+}
+"""What the backend decides, with what to do instead."""
+
+_SAMPLING: dict[str, tuple[Callable[[Any], object], float]] = {
+    "temperature": (TemperatureLogitsWarper, 1.0),
+    "top_k": (TopKLogitsWarper, 0),
+    "top_p": (TopPLogitsWarper, 1.0),
+    "min_p": (MinPLogitsWarper, 0.0),
+}
+"""What checks a setting of sampling, and the value with which `generate` leaves it out."""
+
 
 def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]) -> Any:
     """Return the generation settings: the model's own, then `given`, then `options`.
 
     Raises:
-        ConfigError: transformers refuses them, or they need several sequences at once.
+        ConfigError: transformers refuses them, they need several sequences at once, or they are
+            what the backend itself decides.
     """
+    for name, instead in _OURS.items():
+        if options.get(name, getattr(given, name, None)) is not None:
+            raise ConfigError(f"{name} cannot be set: {instead}")
     made = deepcopy(given if given is not None else model.generation_config)
+    if given is not None:  # where it says nothing, the model's own settings hold, ends and all
+        own = model.generation_config.to_dict()
+        made.update(**own, defaults_only=True, allow_custom_entries=True)
     try:
         unknown = made.update(**options)
     except ValueError as error:
@@ -54,11 +82,29 @@ def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]
         )
     for name, only in _REFUSED.items():
         if getattr(made, name, None) not in (only, None):
-            raise ConfigError(f"{name}={getattr(made, name)!r} needs several caches; leave it out")
+            raise ConfigError(f"{name}={getattr(made, name)!r} needs several caches; pass {name}={only!r}")
+    _check_sampling(made)
+    if isinstance(made.stop_strings, str):
+        made.stop_strings = [made.stop_strings]
     made.cache_implementation = None
     made.max_length = None
     made.return_dict_in_generate = False
     return made
+
+
+def _check_sampling(config: GenerationConfig) -> None:
+    """Let transformers refuse now what it would refuse in every turn.
+
+    Raises:
+        ConfigError: it does.
+    """
+    for name, (check, neutral) in _SAMPLING.items() if config.do_sample else ():
+        value = getattr(config, name)
+        try:
+            if value is not None and value != neutral:
+                check(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"transformers refuses {name}={value!r}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +151,32 @@ def generate(
         config.min_new_tokens = min(config.min_new_tokens, limits.tokens)
     whole = torch.tensor([list(ids)], device=model.device)
     kept = {} if cache is None else {"cache": cache}
-    made = model.generate(
-        input_ids=whole,
-        attention_mask=torch.ones_like(whole),
-        generation_config=config,
-        logits_processor=LogitsProcessorList([_OnlyNumbers()]),
-        stopping_criteria=StoppingCriteriaList([_Stop(limits)]),
-        streamer=_Hearing(hear),
-        **kept,
-    )
+    with _only_these(model):
+        made = model.generate(
+            input_ids=whole,
+            attention_mask=torch.ones_like(whole),
+            generation_config=config,
+            logits_processor=LogitsProcessorList([_OnlyNumbers()]),
+            stopping_criteria=StoppingCriteriaList([_Stop(limits)]),
+            streamer=_Hearing(hear),
+            **kept,
+        )
     reply: list[int] = made[0, len(ids) :].tolist()
     return reply
+
+
+@contextmanager
+def _only_these(model: Any) -> Iterator[None]:
+    """Keep `generate` from filling in the model's own settings where ours are None, in the block.
+
+    They are in ours already, but for what we took out: what they would bring back.
+    """
+    before = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = before
 
 
 class _OnlyNumbers(LogitsProcessor):
@@ -165,9 +226,22 @@ class _Hearing(BaseStreamer):
         """Nothing follows."""
 
 
+_LOCKS: WeakKeyDictionary[Any, RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = Lock()
+
+
+def lock_of(model: Any) -> RLock:
+    """Return the lock of a model: backends that share one change its settings, so take turns."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(model, RLock())
+
+
 @contextmanager
 def attending(model: Any, is_ours: bool) -> Iterator[None]:
-    """Let the model attend by our function in the block, and by its own afterwards."""
+    """Let the model attend by our function in the block, and by its own afterwards.
+
+    The caller holds the model's lock.
+    """
     if not is_ours:
         with nullcontext():
             yield

@@ -8,14 +8,17 @@ of a prompt). No attention matrix of a whole prompt is ever made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finite_memory_core import Block, CannotDecide, Message
+
+from .attention import Recorder, recording
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .backend import HuggingFaceBackend
+    from .probe import Capability
     from .session import Session
 
 
@@ -48,6 +51,26 @@ class AttentionScorer:
         scores = {i: sum(sum(weights[a:b]) for a, b in where) for i, where in found.items()}
         mean = sum(scores.values()) / len(scores)
         return [scores.get(i, mean) for i in range(len(blocks))]
+
+
+def watchable(model: Any, capability: Capability) -> bool:
+    """Whether the queries that pass by can be asked against the keys in the cache.
+
+    Latent attention keeps other things than keys, which it makes anew from them. The caller lets
+    the model attend by our function.
+    """
+    import torch
+
+    if any(kind.slot == "values" for kind in capability.layers):
+        return False
+    recorder, cache = Recorder(1), capability.new_cache(model)
+    with torch.no_grad(), recording(recorder):
+        model(input_ids=torch.tensor([[0]], device=model.device), cache=cache, use_cache=True)
+    layers: list[Any] = cache.layers
+    return bool(recorder.queries) and all(
+        seen.queries.shape[-1] == layers[number].keys.shape[-1]
+        for number, seen in recorder.queries.items()
+    )
 
 
 def _places(session: Session, blocks: Sequence[Block]) -> dict[int, list[tuple[int, int]]]:
@@ -88,7 +111,8 @@ def attention(session: Session, count: int) -> Tensor:
     with torch.no_grad():
         for number, last in seen.items():
             keys = layers[number].keys[0]
-            weights = _weights(last.queries[:, -count:], keys, last.scaling, last.window)
+            queries = last.queries[:, -count:].to(keys.device)  # a cache may wait on the CPU
+            weights = _weights(queries, keys, last.scaling, last.window)
             total += weights.mean((0, 1)).cpu()
     return total / len(seen)
 

@@ -35,7 +35,7 @@ class Rotation:
         """Return the cosine and sine that bring states from positions `old` to `new`.
 
         Args:
-            old, new: whole numbers, (tokens,).
+            old, new: whole numbers, (tokens,), on any device.
 
         Returns:
             Two float32 tensors, (tokens, pairs).
@@ -45,7 +45,7 @@ class Rotation:
 
     def _angle(self, positions: Tensor) -> Tensor:
         """Return the model's own angles, rounded as it rounds them: (tokens, pairs), float32."""
-        return positions[:, None].float() * self.frequencies
+        return positions[:, None].float() * self.frequencies.to(positions.device)
 
     def turn(self, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Return the states turned, computed in float32 and rounded once.

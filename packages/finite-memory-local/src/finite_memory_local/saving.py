@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from .backend import HuggingFaceBackend
     from .session import Session
 
-_FORMAT = "finite-memory-cache-1"
+_FORMAT = "finite-memory-cache-2"
+_NOT_STATES = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
+"""Fields of a configuration that say nothing about what the model computes."""
 
 
 def save(
@@ -29,9 +31,11 @@ def save(
     """Write a session's cache.
 
     Raises:
-        BackendError: it has none, or one that is not kept in our own layers.
+        BackendError: it has none, or one that is not kept in our own layers; or the file cannot
+            be written: the one that was there stays as it was.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if session is None or not session.layers or not session.length:
@@ -52,9 +56,9 @@ def save(
         "ids": _digest(session.ids),
         "source_start": [layer.source_start for layer in session.layers],
     }
-    try:
+    try:  # safetensors writes beside it and renames: a crash leaves the last good file
         save_file(tensors, fspath(path), metadata={"finite_memory": json.dumps(told)})
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise BackendError(f"the cache cannot be written to {fspath(path)!r}: {error}") from error
 
 
@@ -74,10 +78,20 @@ def load(backend: HuggingFaceBackend, path: str | PathLike[str]) -> Session:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise BackendError(f"{name!r} cannot be read as a saved cache: {error}") from error
-    ids = tensors["ids"].tolist()
-    if _digest(ids) != told["ids"]:
-        raise BackendError(f"the tokens in {name!r} are not those that it was saved with")
-    return _restored(backend, told, tensors, ids)
+    try:
+        ids = tensors["ids"].tolist()
+        if _digest(ids) != told["ids"]:
+            raise BackendError(f"the tokens in {name!r} are not those that it was saved with")
+        session = _restored(backend, told, tensors, ids)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise BackendError(f"{name!r} lacks a part of the saved cache: {error!r}") from error
+    lengths = {layer.get_seq_length() for layer in session.layers} | {session.length}
+    if lengths != {len(ids)}:
+        raise BackendError(
+            f"the layers in {name!r} hold {sorted(lengths)} tokens where {len(ids)} were saved; "
+            "the file is damaged, so let the next turn read the context anew"
+        )
+    return session
 
 
 def _restored(
@@ -114,8 +128,16 @@ def _belongs(backend: HuggingFaceBackend) -> dict[str, str]:
 
 
 def _model_digest(model: Any) -> str:
-    """Return a digest of the shape and of a sample of every weight."""
-    digest = sha256(type(model).__name__.encode())
+    """Return a digest of the configuration, and of the shape and a sample of every weight.
+
+    Weights alone do not tell: a scaling of positions or a sliding window is none.
+    """
+    config = {k: v for k, v in model.config.to_dict().items() if k not in _NOT_STATES}
+    digest = sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    buffers = [(name, b) for name, b in model.named_buffers() if name.endswith("inv_freq")]
+    settled = [(name, b) for name, b in buffers if "original" in name]  # lengths change the others
+    for name, buffer in settled or buffers:
+        digest.update(f"{name} {buffer.tolist()}".encode())
     for name, weight in model.named_parameters():
         flat = weight.detach().flatten()
         sample = flat[:: max(1, flat.numel() // 16)].float().tolist()

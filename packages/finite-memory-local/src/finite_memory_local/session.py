@@ -232,6 +232,8 @@ class Session:
             for position, phase in zip(new, phases, strict=True):
                 self._phases[position] = phase
         self.pure = prefix if self.pure is None else min(prefix, self.pure)
+        if self.recorder is not None:
+            self.recorder.queries.clear()  # what was read in between is not what stands last
 
     def _weave(
         self, rest: Sequence[Segment], taken: Sequence[Lifted], turns: _Turns, read: Read

@@ -29,7 +29,7 @@ class CacheStats:
         generated: tokens of replies.
         evicted: cached tokens that were dropped: evicted, edited, or rewritten by the template.
         shifted: cached tokens that stayed and were moved.
-        dropped: sessions whose cache was dropped, to stay under the cap or after a failure.
+        dropped: sessions whose cache was dropped, to stay under a cap or after a failure.
         offloaded: times that a session's cache was moved to CPU memory to stay under the cap.
         sessions: sessions that hold a cache now.
         bytes: what their caches hold now, room to spare included.

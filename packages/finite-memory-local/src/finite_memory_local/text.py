@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from finite_memory_core.text.graphemes import floor_boundary
 
 _UNFINISHED = "\ufffd"
 _CONTEXT = 8
-"""Ids that are decoded again with new ones, since some tokenizers glue words by neighbours."""
+"""Ids, at least, that are decoded again with new ones, since some tokenizers glue words by neighbours."""
 
 
 class TextStream:
@@ -26,7 +27,7 @@ class TextStream:
     def __init__(self, tokenizer: Any, stops: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
         self._stops = tuple(stops)
-        self._settled: list[int] = []
+        self._groups: list[list[int]] = []  # ids that settled together: whole characters
         self._fresh: list[int] = []
         self._waiting = ""
         self.stopped = False
@@ -50,11 +51,14 @@ class TextStream:
         """Return the text that the fresh ids add, "" while a character is incomplete."""
         if not self._fresh:
             return ""
-        before = self._decode(self._settled)
-        text = self._decode(self._settled + self._fresh)
+        settled = list(chain.from_iterable(self._groups))
+        before = self._decode(settled)
+        text = self._decode(settled + self._fresh)
         if not final and text.endswith(_UNFINISHED):
             return ""
-        self._settled = (self._settled + self._fresh)[-_CONTEXT:]
+        self._groups.append(self._fresh)
+        while sum(map(len, self._groups[1:])) >= _CONTEXT:  # never cut inside a character
+            del self._groups[0]
         self._fresh = []
         return text[len(before) :].replace("\0", _UNFINISHED)
 
@@ -66,10 +70,8 @@ class TextStream:
 
     def _give(self, final: bool) -> str:
         end = len(self._waiting) if final else self._certain()
-        for stop in self._stops:
-            at = self._waiting.find(stop)
-            if at >= 0:
-                self.stopped, end = True, min(end, at)
+        if found := [at for stop in self._stops if (at := self._waiting.find(stop)) >= 0]:
+            self.stopped, end = True, min(found)  # what was held back for other stops is text
         given, self._waiting = self._waiting[:end], self._waiting[end:]
         if self.stopped:
             self._waiting = ""

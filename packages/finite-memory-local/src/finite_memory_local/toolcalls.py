@@ -68,11 +68,16 @@ def _overlap(text: str) -> int:
     return next((n for n in lengths if text.endswith(_BEGIN[:n])), 0)
 
 
+def _no_json(name: str) -> None:
+    """Refuse NaN and Infinity, which Python takes and JSON does not know."""
+    raise ValueError(f"{name} is no JSON")
+
+
 def _call(text: str, name: str) -> ToolCall | None:
     """Return the call that the text says; None if it says none."""
     try:
-        said = json.loads(text)
-    except ValueError:
+        said = json.loads(text, parse_constant=_no_json)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict) or not isinstance(said.get("name"), str) or not said["name"]:
         return None
