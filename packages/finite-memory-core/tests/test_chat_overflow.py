@@ -181,8 +181,8 @@ def test_an_overflow_tells_whole_numbers(name: str, value: object) -> None:
     """A backend that says anything else is told so, in the turn that it fails."""
 
     def stream(context: Context) -> Iterator[Delta]:
+        yield from ()
         raise ContextOverflowError("too long", **{name: value})  # type: ignore[arg-type]
-        yield
 
     memory = Memory(1_000)
     backend = ScriptedBackend()
