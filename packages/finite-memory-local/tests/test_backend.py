@@ -180,7 +180,8 @@ def test_tool_calls_are_told_from_text() -> None:
     assert "Well " == text + rest
     assert [("now", '{"z": 1}')] == [(call.name, call.arguments) for call in found]
     deep = "[" * 100_000
-    for inner in ("{", '{"name": "now", "arguments": {"z": NaN}}', f'{{"name": "now", "a": {deep}'):
+    nan, huge = (f'{{"name": "now", "arguments": {{"z": {n}}}}}' for n in ("NaN", "1e999"))
+    for inner in ("{", nan, huge, f'{{"name": "now", "a": {deep}'):
         broken, block = ToolCalls(wanted=True), f"<tool_call>{inner}</tool_call>"
         assert block == broken.feed(block) + broken.end()[0]
         assert [] == broken.found

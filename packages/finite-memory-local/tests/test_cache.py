@@ -99,6 +99,7 @@ def test_bytes_are_flat_over_ten_thousand_turns() -> None:
     session = made._session("s")
     held = [Message.user(str(i % 10) * 8) for i in range(12)]
     sizes = set()
+
     def reads(ids: Any) -> None:
         assert session.cache is not None
         read(made.model, ids, session.cache, 512, Event())

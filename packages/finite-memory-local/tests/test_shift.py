@@ -153,6 +153,23 @@ def test_first_tokens_stay_when_their_message_leaves() -> None:
         assert first_layer_error(backend) < 1e-5
 
 
+def test_sinks_do_not_stay_under_another_conversation() -> None:
+    """Where nothing else is kept, the outcome is that of a fresh model."""
+    backend = shifting()
+    told: list[Message] = []
+    for question in conversation(9, 3):
+        told.append(question)
+        told.append(said(backend, *told))
+    told = [*told[2:], Message.user("And now?")]
+    said(backend, *told)
+    assert backend._sessions["s"]._sink is not None
+    other = [Message.user("Good day.")]
+    ids = prompt(backend, other)
+    expected = backend.tokenizer.decode(fresh(backend, ids, 6), skip_special_tokens=True)
+    assert expected.replace("\0", "\ufffd") == said(backend, *other).text
+    assert ids == backend._sessions["s"].ids[: len(ids)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_thousand_evictions_do_not_drift(dtype: str) -> None:
     """Keys stay as near to fresh ones as one rounding, however often they are moved."""

@@ -81,8 +81,9 @@ def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]
             "see its documentation for the names"
         )
     for name, only in _REFUSED.items():
-        if getattr(made, name, None) not in (only, None):
-            raise ConfigError(f"{name}={getattr(made, name)!r} needs several caches; pass {name}={only!r}")
+        value = getattr(made, name, None)
+        if value not in (only, None):
+            raise ConfigError(f"{name}={value!r} needs several caches; pass {name}={only!r}")
     _check_sampling(made)
     if isinstance(made.stop_strings, str):
         made.stop_strings = [made.stop_strings]
@@ -172,7 +173,7 @@ def _only_these(model: Any) -> Iterator[None]:
     They are in ours already, but for what we took out: what they would bring back.
     """
     before = model.generation_config
-    model.generation_config = GenerationConfig()
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

@@ -149,12 +149,19 @@ class Session:
             return Plan(list(pieces), segments)
         if self._sink is not None:
             wanted = [self._sink, *pieces]
-            return Plan(wanted, shift_plan(self.pieces, wanted), self._sink)
+            if self._goes_on(pieces):
+                return Plan(wanted, shift_plan(self.pieces, wanted), self._sink)
+            return Plan(list(pieces), prefix_plan((), pieces, 0))
         segments = shift_plan(self.pieces, pieces)
         sink = self._leaving_sink(segments)
         if sink is None:
             return Plan(list(pieces), segments)
         return Plan([sink, *pieces], [Kept(0, len(sink.ids)), *segments], sink)
+
+    def _goes_on(self, pieces: Sequence[Piece]) -> bool:
+        """Whether a piece behind the sink stays; else it is another conversation."""
+        held = [piece.ids for piece in self.pieces[1:]]
+        return any(piece.ids[: len(ids)] == ids for ids in held for piece in pieces)
 
     def _leaving_sink(self, segments: Sequence[Segment]) -> Piece | None:
         """Return the first tokens as a piece, where they would leave; None where they stay."""

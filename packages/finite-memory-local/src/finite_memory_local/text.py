@@ -10,7 +10,7 @@ from finite_memory_core.text.graphemes import floor_boundary
 
 _UNFINISHED = "\ufffd"
 _CONTEXT = 8
-"""Ids, at least, that are decoded again with new ones, since some tokenizers glue words by neighbours."""
+"""Ids, at least, that are decoded again: some tokenizers glue words by their neighbours."""
 
 
 class TextStream:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from finite_memory_core import ToolCall
+from finite_memory_core import MessageError, ToolCall
 
 _BEGIN, _END = "<tool_call>", "</tool_call>"
 
@@ -68,15 +68,10 @@ def _overlap(text: str) -> int:
     return next((n for n in lengths if text.endswith(_BEGIN[:n])), 0)
 
 
-def _no_json(name: str) -> None:
-    """Refuse NaN and Infinity, which Python takes and JSON does not know."""
-    raise ValueError(f"{name} is no JSON")
-
-
 def _call(text: str, name: str) -> ToolCall | None:
     """Return the call that the text says; None if it says none."""
     try:
-        said = json.loads(text, parse_constant=_no_json)
+        said = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict) or not isinstance(said.get("name"), str) or not said["name"]:
@@ -84,4 +79,7 @@ def _call(text: str, name: str) -> ToolCall | None:
     arguments = said.get("arguments", said.get("parameters", {}))
     if not isinstance(arguments, dict):
         arguments = {"value": arguments}
-    return ToolCall(name, said["name"], arguments)
+    try:
+        return ToolCall(name, said["name"], arguments)
+    except MessageError:  # Python reads more than JSON can carry: NaN, 1e999, lone surrogates
+        return None
