@@ -178,12 +178,10 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
         backend(model=model(seed=1)).load_cache("s", path)
     with pytest.raises(BackendError, match="another"):
         backend(model=model().to(torch.bfloat16)).load_cache("s", path)
-    for family, fields in (
-        ("Llama, linear scaling", {}),
-        ("Llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}),
-    ):
+    other_base = {"rope_type": "default", "rope_theta": 500.0}
+    for other_model in (model("Llama, linear scaling"), model(rope_parameters=other_base)):
         with pytest.raises(BackendError, match="another model"):
-            backend(model=model(family, **fields)).load_cache("s", path)
+            backend(model=other_model).load_cache("s", path)
     other = tokenizer()
     other.add_tokens(["more"])
     with pytest.raises(BackendError, match="another tokenizer"):
