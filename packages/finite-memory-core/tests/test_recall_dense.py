@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from itertools import count
 from math import nan
 from pathlib import Path
+from threading import Event, Thread, current_thread, enumerate as enumerate_threads
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from finite_memory_core import (
+    CallableBackend,
+    Chat,
     ConfigError,
     EmbedderError,
     InMemoryStore,
@@ -540,3 +544,135 @@ def test_a_question_need_not_be_valid_text() -> None:
     memory = remembering(lambda texts: embedder.embed([text.encode().decode() for text in texts]))
     assert "Turin" in recalled_text(memory, f"\ud800 {QUESTION}")
     assert {} == memory.stats.fallbacks
+
+
+# -- after a reply --------------------------------------------------------------------------------
+
+
+class Noting(WordEmbedder):
+    """Notes in which thread each text was embedded, and can be made to wait or fail."""
+
+    def __init__(self) -> None:
+        super().__init__(ALIKE)
+        self.done: dict[str, str] = {}
+        self.gate = Event()
+        self.gate.set()
+        self.waiting = Event()
+        self.fail_in = ""
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """See `WordEmbedder.embed`."""
+        name = current_thread().name
+        if name == LATER:
+            self.waiting.set()
+            assert self.gate.wait(60)
+        if name == self.fail_in:
+            raise ConnectionError("no route")
+        self.done |= dict.fromkeys(texts, name)
+        return super().embed(texts)
+
+
+LATER = "finite-memory-vectors"
+
+
+def chatting(embedder: Noting, **more: Any) -> Chat:
+    backend = CallableBackend(lambda context: f"Reply to {context.question.text}")
+    return Chat(backend, remembering(embedder, **more))
+
+
+def join_later() -> None:
+    """Wait for the thread that computes vectors."""
+    for thread in enumerate_threads():
+        if thread.name == LATER:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def test_a_chat_has_vectors_made_after_the_reply() -> None:
+    """So the next search embeds its question and nothing else."""
+    embedder = Noting()
+    made = chatting(embedder)
+    made.send("Hello, how are you?")
+    join_later()
+    assert "assistant: Reply to Hello, how are you?" in embedder.done
+    assert {LATER} == {t for text, t in embedder.done.items() if text.startswith("assistant")}
+    embedder.done.clear()
+    reply = made.send(QUESTION)
+    assert "Turin" in reply.context.messages[-2].text
+    assert [QUESTION] == [text for text, thread in embedder.done.items() if thread != LATER]
+    join_later()
+    assert 0 == made.memory.index()
+    assert {} == made.memory.stats.fallbacks
+
+
+async def all_of(pieces: AsyncIterator[Any]) -> None:
+    async for _ in pieces:
+        pass
+
+
+@pytest.mark.parametrize("way", ["stream", "asend", "astream"])
+def test_every_way_of_chatting_makes_them(way: str) -> None:
+    """Streamed and asynchronous turns too."""
+    embedder = Noting()
+    made = chatting(embedder)
+    if way == "stream":
+        assert [*made.stream("Hello?")]
+    elif way == "asend":
+        asyncio.run(made.asend("Hello?"))
+    else:
+        asyncio.run(all_of(made.astream("Hello?")))
+    join_later()
+    assert LATER == embedder.done["assistant: Reply to Hello?"]
+
+
+def test_without_an_embedder_no_thread_is_begun() -> None:
+    """Nor where nothing was said."""
+    assert not talked(recall=Recall(0.3)).index_later()
+    assert not Memory(600, recall=Recall(0.3, embedder=words())).index_later()
+    assert not talked(recall=None, embedder=words()).index_later()
+
+
+def test_one_thread_at_a_time() -> None:
+    """A slow embedder gathers no threads."""
+    embedder = Noting()
+    embedder.gate.clear()
+    memory = remembering(embedder)
+    assert memory.index_later()
+    assert not memory.index_later()
+    embedder.gate.set()
+    join_later()
+    assert memory.index_later()
+    join_later()
+
+
+def test_what_fails_after_the_reply_is_said() -> None:
+    """And the next search computes what is missing."""
+    embedder = Noting()
+    heard: list[object] = []
+    memory = remembering(embedder, observers=[heard.append])
+    embedder.fail_in = LATER
+    assert memory.index_later()
+    join_later()
+    assert {"embedder": 1} == memory.stats.fallbacks
+    assert "Turin" in recalled_text(memory, QUESTION)
+    (told,) = [event for event in heard if isinstance(event, FellBack)]
+    assert "no route" in told.why
+    assert "next search" in told.why
+
+
+def test_a_reset_leaves_no_vector_of_what_was_said_before(store: Store) -> None:
+    """Not of a batch either that was under way."""
+    with store:
+        embedder = Noting()
+        memory = remembering(embedder, store=store)
+        embedder.gate.clear()
+        assert memory.index_later()
+        assert embedder.waiting.wait(60)
+        opening = Thread(target=embedder.gate.set)
+        opening.start()
+        memory.reset()
+        join_later()
+        memory.append(Message.user("Hello there."))
+        assert 1 == memory.index()
+        assert "user: Hello there." in embedder.done
+        assert {} == memory.stats.fallbacks

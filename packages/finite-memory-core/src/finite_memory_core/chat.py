@@ -149,7 +149,7 @@ class Chat:
                 for piece in pieces:
                     turn.feed(piece)
             reply = turn.end()
-        self.memory.summarize_later()
+        self._afterwards()
         return reply
 
     def stream(self, *said: str | Message) -> Iterator[Delta]:
@@ -165,7 +165,7 @@ class Chat:
                     if piece.finish is None:
                         yield piece
             last = turn.last()
-            self.memory.summarize_later()
+            self._afterwards()
             yield last
 
     async def asend(self, *said: str | Message) -> Reply:
@@ -175,7 +175,7 @@ class Chat:
                 async for piece in pieces:
                     turn.feed(piece)
             reply = turn.end()
-        self.memory.summarize_later(on_loop=True)
+        self._afterwards(on_loop=True)
         return reply
 
     async def astream(self, *said: str | Message) -> AsyncIterator[Delta]:
@@ -192,8 +192,13 @@ class Chat:
                     if piece.finish is None:
                         yield piece
             last = turn.last()
-            self.memory.summarize_later(on_loop=True)
+            self._afterwards(on_loop=True)
             yield last
+
+    def _afterwards(self, *, on_loop: bool = False) -> None:
+        """Begin what there is time for once the reply is there."""
+        self.memory.summarize_later(on_loop=on_loop)
+        self.memory.index_later()
 
     def _pieces(self, turn: _Turn) -> Iterator[Delta]:
         """Yield the pieces of the reply; where the context was too long, of one to a shorter."""

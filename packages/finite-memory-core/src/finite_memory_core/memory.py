@@ -558,8 +558,9 @@ class Memory:
     def index(self) -> int:
         """Bring the archive's index up to date, and with an embedder compute the missing vectors.
 
-        A search does both for what was said since the last one. Call this where there is time for
-        more: after an import, or after a reply. With a scope it does so for all its sessions.
+        A search does both for what was said since the last one, and a chat has the vectors made
+        after each reply. Call this where there is time for more, as after an import. With a scope
+        it does so for all its sessions.
 
         Returns:
             How many messages were new to the embedder.
@@ -571,12 +572,23 @@ class Memory:
         with self._lock:
             return self._recaller.index(self._version.messages)
 
+    def index_later(self) -> bool:
+        """Begin to compute missing vectors in a thread; a chat does so after each reply.
+
+        The thread ends with that, and keeps no process alive. What it cannot do is left to the
+        next search, and counted in ``stats.fallbacks["embedder"]``.
+
+        Returns:
+            Whether it was begun: there is an embedder, and no such thread at work.
+        """
+        with self._lock:
+            return self._recaller.embed_later(self._version.messages)
+
     def _tell_of_recall(self) -> None:
         """Tell what searches did without."""
-        if self._recaller.notices:
-            notices, self._recaller.notices = self._recaller.notices, []
-            for notice in notices:
-                self.tell(notice)
+        notices = self._recaller.notices
+        while notices:  # a thread may add to them meanwhile
+            self.tell(notices.pop(0))
 
     def search_tool(
         self, *, name: str = "search_memory", limit: int = 8, max_tokens: int = 1_000

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import inf, sqrt
 from operator import gt
+from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..embedding import Embedder, embed, embedder_name
@@ -56,10 +57,16 @@ class Source:
 
     Args:
         embedder: computes vectors.
+
+    Attributes:
+        dimension: of its vectors; 0 before the first.
+        lock: held while it is asked, and while what it said is compared: a thread may compute
+            vectors while another one searches.
     """
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        self.lock = RLock()
         self._identity: str | None = None
         self._asked = "", b""
         self.dimension = 0
@@ -93,10 +100,11 @@ class Source:
     def question(self, text: str) -> bytes:
         """Return the packed vector of a question."""
         text = text.strip()[:MOST_CHARACTERS].encode("utf-8", "replace").decode()
-        if self._asked[0] != text or not self._asked[1]:
-            (vector,) = self.embed([text])
-            self._asked = text, pack(vector)
-        return self._asked[1]
+        with self.lock:
+            if self._asked[0] != text or not self._asked[1]:
+                (vector,) = self.embed([text])
+                self._asked = text, pack(vector)
+            return self._asked[1]
 
 
 class Dense:
@@ -114,6 +122,11 @@ class Dense:
         self._read = read
         self._forget_bits()
 
+    @property
+    def lock(self) -> RLock:
+        """Held by whoever computes a batch of vectors, or compares."""
+        return self._source.lock
+
     def _forget_bits(self) -> None:
         self._centre: list[float] | None = None
         self._bits: list[int] = []
@@ -122,33 +135,38 @@ class Dense:
     # -- computing vectors ----------------------------------------------------------------------
 
     def catch_up(self, stop: int, most: int | None, deadline: Deadline) -> int:
-        """Compute the vectors that the messages before `stop` lack; return how many.
+        """Compute the vectors that the messages before `stop` lack; return how many it computed.
 
-        What is computed before something fails stays.
+        What is computed before something fails stays. Other threads may do the same meanwhile, a
+        batch each in turn: no vector is computed twice.
 
         Args:
             stop: messages from here on are left for later.
             most: if more are lacking, none is computed; None for any number.
-            deadline: checked before each batch.
+            deadline: checked before each batch, with the lock held.
 
         Raises:
             EmbedderError: the embedder failed, or `most` are not enough.
             StoreError: the vectors cannot be read or written.
             DeadlineExceeded: it took too long.
         """
-        head = self._head()
-        lacking = max(0, stop - head.size)
-        if most is not None and lacking > most:
-            raise EmbedderError(
-                f"{lacking:,} messages have no vector yet, and a search computes at most {most:,}; "
-                "call memory.index() once to compute them all"
-            )
-        for start in range(head.size, stop, BATCH):
-            deadline.check()
-            packed = self._packed([*self._read(start, min(start + BATCH, stop))])
-            self.vectors.add(head, packed)
-            head = head._replace(size=start + len(packed))
-        return lacking
+        made = 0
+        while True:
+            with self._source.lock:
+                deadline.check()
+                head = self._head()
+                lacking = stop - head.size
+                if most is not None and made + lacking > most:
+                    raise EmbedderError(
+                        f"{lacking:,} messages have no vector yet, and a search computes at most "
+                        f"{most:,}; call memory.index() once to compute them all"
+                    )
+                if lacking <= 0:
+                    return made
+                batch = min(head.size + BATCH, stop)
+                packed = self._packed([*self._read(head.size, batch)])
+                self.vectors.add(head, packed)
+                made += len(packed)
 
     def _head(self) -> Head:
         """Return what is there of this embedder's; of another's nothing stays."""
@@ -191,15 +209,16 @@ class Dense:
             compared: so many places are returned.
         """
         deadline.check()
-        asked = self.question(text)
-        deadline.check()
-        if stop <= compared:
-            return [*range(stop)]
-        first = max(0, stop - scanned)
-        bits = self._bits_from(first, stop)
-        if len(bits) <= compared:
-            return [*range(first, stop)]
-        alike = _correlations(self._bits_of(asked), bits, self._source.dimension)
+        with self._source.lock:
+            asked = self.question(text)
+            deadline.check()
+            if stop <= compared:
+                return [*range(stop)]
+            first = max(0, stop - scanned)
+            bits = self._bits_from(first, stop)
+            if len(bits) <= compared:
+                return [*range(first, stop)]
+            alike = _correlations(self._bits_of(asked), bits, self._source.dimension)
         least = sorted(alike)[-compared]
         near = [place for place, value in enumerate(alike, first) if value > least]
         last = [place for place, value in enumerate(alike, first) if value == least]

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..blocks import Block
+from ..errors import ConflictError, FiniteMemoryError
 from ..events import FellBack
 from ..messages import Message
+from ..policies.base import Deadline, DeadlineExceeded
 from ..stores.base import Store
 from ..window import Window
 from . import Hit, Recall
@@ -22,6 +25,29 @@ from .index import InMemoryIndex
 if TYPE_CHECKING:
     from ..fold import Fold
     from .dense import Dense
+
+_LEFT = "the vectors of what was said last are left to the next search"
+
+
+class _Until(Deadline):
+    """A deadline that passes when the session is reset, or something of it forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = False
+
+    def check(self) -> None:
+        """See `Deadline.check`."""
+        if self.over:
+            raise DeadlineExceeded("the session is no longer what it was")
+
+
+class _Later(NamedTuple):
+    """A thread that computes vectors, and how to end it."""
+
+    thread: Thread
+    dense: Dense
+    until: _Until
 
 
 class Recaller:
@@ -47,12 +73,18 @@ class Recaller:
         self._recall = recall
         self._max_ms = max_ms
         self._problem: str | None = None
+        self._later: _Later | None = None
+        self._noting = Lock()  # what computes vectors later notes from its own thread
         self.notices: list[FellBack] = []
         self.fallbacks: dict[str, int] = {}
         self.drop()
 
     def drop(self) -> None:
-        """Let go of what earlier searches left here."""
+        """Let go of what earlier searches left here; wait for a batch of vectors under way."""
+        if self._later is not None:
+            with self._later.dense.lock:
+                self._later.until.over = True
+            self._later = None
         self._archive: Archive | None = None
         self._found_for: tuple[Window, Block | None, str, int, int] | None = None
         self._found = NOTHING
@@ -121,6 +153,40 @@ class Recaller:
         """Bring the index up to date; return how many vectors were computed."""
         return self._searched().catch_up(written)
 
+    def embed_later(self, written: int) -> bool:
+        """Begin to compute the vectors that this session lacks, in a thread that ends with it.
+
+        Returns:
+            Whether it was begun: there is an embedder, and no such thread at work.
+        """
+        if self._recall is None or self._recall.embedder is None or not written:
+            return False
+        if self._later is not None and self._later.thread.is_alive():
+            return False
+        dense = self._searched().dense
+        if dense is None:
+            return False
+        until = _Until()
+        thread = Thread(
+            target=self._embed, args=(dense, written, until), name="finite-memory-vectors",
+            daemon=True,
+        )  # fmt: skip
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread can be had, or Python is shutting down
+            self._did_without("embedder", f"{error}; {_LEFT}")
+            return False
+        self._later = _Later(thread, dense, until)
+        return True
+
+    def _embed(self, dense: Dense, written: int, until: _Until) -> None:
+        try:
+            dense.catch_up(written, None, until)
+        except (ConflictError, DeadlineExceeded):
+            pass  # another writer computes them, or some were forgotten; a search does the rest
+        except FiniteMemoryError as error:
+            self._did_without("embedder", f"{error}; {_LEFT}")
+
     def _searched(self) -> Archive:
         if self._archive is None:
             kept = self._store.index(self._session_id)
@@ -156,8 +222,9 @@ class Recaller:
         self._did_without("embedder", why)
 
     def _did_without(self, what: str, why: str) -> None:
-        self.fallbacks[what] = self.fallbacks.get(what, 0) + 1
-        self.notices.append(FellBack(self._session_id, what, why))
+        with self._noting:
+            self.fallbacks[what] = self.fallbacks.get(what, 0) + 1
+            self.notices.append(FellBack(self._session_id, what, why))
 
 
 def _outside(window: Window) -> Callable[[int], bool]:
