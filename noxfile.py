@@ -208,7 +208,11 @@ def hold_branches(session: nox.Session, distribution: Distribution, report: Path
 @nox.session(requires=["build"])
 @nox.parametrize("distribution", EACH)
 def minimums(session: nox.Session, distribution: Distribution) -> None:
-    """Test a wheel with the lowest versions that its dependencies and extras allow."""
+    """Test a wheel with the lowest versions that its dependencies and extras allow.
+
+    All of its tests, or those that ``minimums-tests`` in its table ``tool.finite-memory`` names:
+    what imports none of these packages is the same in every environment.
+    """
     lowest = distribution.lowest()
     if not lowest:
         session.skip(f"{distribution.name} names no lower bounds")
@@ -218,7 +222,9 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     extras = [*distribution.extras]
     install_wheels(session, closure_of(distribution), *lowest, extras=extras, locked=False)
     refuse_tree(session, distribution)
-    session.run(*PYTEST, str(distribution.folder / "tests"))
+    names = distribution.limits.get("minimums-tests", ["tests"])
+    suites = [str(path) for name in names for path in sorted(distribution.folder.glob(name))]
+    session.run(*PYTEST, *suites)
 
 
 @nox.session(requires=["build"])
