@@ -1,4 +1,4 @@
-"""Forgetting: which messages go together, what is put in their place, and in what order it is done."""
+"""Forgetting: which messages go together, and what is put in the place of what told of them."""
 
 from __future__ import annotations
 
