@@ -59,16 +59,18 @@ class Assembler:
         window, state = fold.window, fold.state
         limits, factor = state.limits, state.room.factor
         standing = window.tokens + CONTEXT_OVERHEAD + state.tools_tokens
-        if corrected(standing, factor) + limits.reserve > limits.budget:
-            raise _over(state, corrected(standing, factor))
+        tokens = corrected(standing, factor)
+        if tokens + limits.reserve > limits.budget:
+            raise _over(state, tokens)
         recalled = self._recaller.bring_back(fold, query, recorder.version.messages)
         self.tell_of_recall()
+        counted = standing
         if recalled.message is None:
             messages, place, lead = tuple(window.flat), len(window.flat), standing
         else:
             messages, place, lead = _with_recalled(window, recalled.message, standing)
-        counted = standing + recalled.tokens
-        tokens = corrected(counted, factor)
+            counted += recalled.tokens
+            tokens = corrected(counted, factor)
         same, same_counted = self._unchanged(messages, place, lead)
         stable = min(tokens, corrected(same_counted, factor))
         self._sent = (window, window.cuts, messages, place, lead, state.tools)

@@ -164,10 +164,10 @@ def _median(values: list[float]) -> float:
     return (ordered[middle - 1] + ordered[middle]) / 2
 
 
-# ASCII. Every byte becomes its class, a bit or none, and the text one whole number. What is frequent
-# is counted by shifting, masking and counting bits, what is rare by `bytes.count`. No Python code
-# runs once per character or per word, and nothing branches at every word, which would cost more
-# than the work does.
+# ASCII. Every byte becomes its class, a bit or none, and the text one whole number. What is
+# frequent is counted by shifting, masking and counting bits, what is rare by `bytes.count`. No
+# Python code runs once per character or per word, and nothing branches at every word, which would
+# cost more than the work does.
 
 _RARE_LETTERS = "jkqwxz"  # rare in English: where they abound, words are not in the vocabulary
 _SPACE, _LOWER, _UPPER, _DIGIT, _RARE, _OTHER = b"\x01", b"\x02", b"\x04", b"\x10", b"\x40", b"\0"

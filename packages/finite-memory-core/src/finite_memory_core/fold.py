@@ -34,6 +34,8 @@ from .window import BRIDGE, Window
 
 __all__ = ["Fold", "Limits", "Mark"]
 
+_USER, _TOOL = Role.USER, Role.TOOL  # to look a member up takes as long as a call
+
 Mark: TypeAlias = tuple[Window, window_module.Mark, State, Totals, int, int, int, int, int]
 """What `Fold.rewind` needs to make everything as it was. A plain tuple: each turn makes one."""
 
@@ -167,10 +169,15 @@ class Fold:
         if tokens is None:
             tokens = 0 if stone else self.accountant.message(message)
         try:
-            if stone:
-                self._abandon()
+            if message.role is _TOOL:
+                self._answer(message, tokens)
             else:
-                self._place(message, tokens)
+                if self.window.open is not None:
+                    self._abandon(self.window.open)
+                if message.tool_calls:
+                    self._open(opened(self.count, message, tokens))
+                elif not stone:
+                    self._say(message, tokens)
         except BudgetError as error:
             error.rejected = message
             raise
@@ -179,17 +186,6 @@ class Fold:
         self.tokens_seen += tokens
         if self._checkpoint_due:
             self.checkpoint()
-
-    def _place(self, message: Message, tokens: int) -> None:
-        if message.role is Role.TOOL:
-            self._answer(message, tokens)
-            return
-        if self.window.open is not None:
-            self._abandon()
-        if message.tool_calls:
-            self._open(opened(self.count, message, tokens))
-        else:
-            self._say(message, tokens)
 
     def checkpoint(self) -> None:
         """Write down all that a resume needs."""
@@ -205,9 +201,9 @@ class Fold:
                 self._turn_away(block)
                 return
             block = fitted
-            self._make_room(block, None if role is Role.USER else window.question)
+            self._make_room(block, None if role is _USER else window.question)
         self.window.push(block)
-        if role is Role.USER and self.state.asked_room != self.state.room.recall:
+        if role is _USER and self.state.asked_room != self.state.room.recall:
             self.ask_anew()
 
     def ask_anew(self) -> None:
@@ -242,15 +238,14 @@ class Fold:
             self._make_room(newest, window.question)
         self.window.open = calls
 
-    def _abandon(self) -> None:
-        """Keep the open round, if there is one, out of the context for good."""
-        calls, self.window.open = self.window.open, None
-        if calls is not None:
-            gone = range(calls.start, calls.start + len(calls.messages))
-            self.state = self.state.without_clips(gone)
-            self.journal.count(unanswered=1)
-            pending = tuple(sorted(calls.pending))
-            self.journal.tell(Unanswered(self.session_id, calls.start, pending))
+    def _abandon(self, calls: OpenRound) -> None:
+        """Keep the open round out of the context for good."""
+        self.window.open = None
+        gone = range(calls.start, calls.start + len(calls.messages))
+        self.state = self.state.without_clips(gone)
+        self.journal.count(unanswered=1)
+        pending = tuple(sorted(calls.pending))
+        self.journal.tell(Unanswered(self.session_id, calls.start, pending))
 
     # -- making room ----------------------------------------------------------------------------
 

@@ -119,8 +119,8 @@ class Recorder:
     def publish(self, version: Version) -> None:
         """Tell the observers what is written now."""
         journal, start = self.fold.journal, self.version.messages
-        self.version = version
         staged, notices = journal.staged, journal.notices
+        self.version = version
         journal.clear()
         if notices:
             self._time_policies(notices)

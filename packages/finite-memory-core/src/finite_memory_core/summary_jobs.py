@@ -81,10 +81,12 @@ class SummaryJobs:
 
     def collect(self) -> None:
         """Take in what came of the job, if it has ended; on failure it stays to be taken."""
-        job = self.job
-        if job is not None and job.done:
-            self._recorder.record(lambda: self._offer(job))
-            self.job = None
+        if self.job is not None and self.job.done:
+            self._take(self.job)
+
+    def _take(self, job: Job) -> None:
+        self._recorder.record(lambda: self._offer(job))
+        self.job = None
 
     def _offer(self, job: Job) -> None:
         fold = self._recorder.fold

@@ -20,6 +20,8 @@ BRIDGE = Message.user("[The conversation so far:]", metadata={MARK: "bridge"})
 """Stands before an assistant that would speak first, which several providers refuse."""
 
 
+_USER = Role.USER  # to look a member up takes as long as a call
+
 Mark: TypeAlias = tuple[int, int, int, int, Block | None, OpenRound | None, bool]
 """A window's length, to which it can be cut back, and what else a push changes."""
 
@@ -76,7 +78,7 @@ class Window:
         self.tokens += block.tokens
         if block.pinned:
             self.fixed += block.tokens
-        if role is Role.USER:
+        if role is _USER:
             self.question = block
 
     def _lead(self, role: Role) -> None:
