@@ -487,7 +487,7 @@ def test_a_commit_that_fails_changes_nothing(at_once: bool) -> None:
     assert before == state(memory)
     assert memory.summarize()
     assert PROSE == memory.summary
-    resumed = Memory.resume(store, "s", counter=quarter, summarizer=memory._summarizer)
+    resumed = Memory.resume(store, "s", counter=quarter, summarizer=memory._made.summarizer)
     assert state(memory) == state(resumed)
     store.close()
 
@@ -499,7 +499,7 @@ def test_one_on_offer_survives_a_crash() -> None:
     memory.summarize_later()
     wait(memory)
     memory.append(Message.user("Hm."))
-    resumed = Memory.resume(memory.store, "s", counter=quarter, summarizer=memory._summarizer)
+    resumed = Memory.resume(memory.store, "s", counter=quarter, summarizer=memory._made.summarizer)
     assert state(memory) == state(resumed)
     say(resumed)
     assert PROSE == resumed.summary

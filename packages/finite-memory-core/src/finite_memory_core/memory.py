@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import resuming
@@ -18,27 +17,29 @@ from .assembling import Assembler
 from .backends.base import Prices, Usage
 from .blocks import Block
 from .checking import callables, check, schemas
+from .configuration import Configuration
 from .context import Context
-from .counting import Calibration, EstimatingCounter, TokenCounter
-from .embedding import as_embedder
+from .counting import TokenCounter
 from .errors import ConfigError
 from .events import MemoryEvent, Observer
 from .eviction import Eviction
 from .fold import Fold
-from .forgetting import Reader, block_of, forget
-from .low_water import DEFAULT, UNCHOSEN
+from .forgetting import Reader, forget
+from .low_water import DEFAULT
 from .messages import Message
+from .pinning import keep
 from .policies import Policy, build_policy
 from .recall import Hit, Recall
 from .recall.recaller import Recaller
 from .recording import Recorder
 from .reported import Reports
-from .settings import AUTO, Settings, check_limits, name_of
+from .settings import Settings
 from .stats import MemoryStats
 from .stores.base import Store, Version
 from .stores.memory import InMemoryStore
 from .summary import Summarizer
 from .summary_jobs import SummaryJobs
+from .tally import tally
 from .transcript import Transcript
 from .turn import Turn
 
@@ -105,7 +106,7 @@ class Memory:
         oversize: str = "raise",
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        self._set_up(
+        made = Configuration(
             budget=budget,
             policy=build_policy(policy, embedder=embedder),
             low_water=low_water,
@@ -114,12 +115,11 @@ class Memory:
             recall=recall,
             summarizer=summarizer,
             embedder=embedder,
-            store=InMemoryStore() if store is None else store,
-            session_id=os.urandom(16).hex() if session_id is None else session_id,
             max_policy_ms=max_policy_ms,
-            observers=observers,
             oversize=oversize,
         )
+        session = os.urandom(16).hex() if session_id is None else session_id
+        self._set_up(made, InMemoryStore() if store is None else store, session, observers)
         mark = self._fold.mark()
         if tools:
             self._fold.set_tools(schemas(tools))
@@ -127,44 +127,15 @@ class Memory:
         self._recorder.commit(mark)
 
     def _set_up(
-        self,
-        *,
-        budget: int,
-        policy: Policy,
-        low_water: float | str,
-        reserve: int,
-        counter: TokenCounter | None,
-        recall: Recall | None,
-        summarizer: Summarizer | None,
-        embedder: Embedder | None,
-        store: Store,
-        session_id: str,
-        max_policy_ms: float | None,
-        observers: Iterable[Observer],
-        oversize: str,
+        self, made: Configuration, store: Store, session_id: str, observers: Iterable[Observer]
     ) -> None:
-        self._policy = policy
-        self._limits = check_limits(
-            budget, low_water, reserve, oversize, max_policy_ms, self._policy, recall
-        )
-        self._low_water, self._oversize = low_water, oversize
-        embedder = as_embedder(embedder)
-        if recall is not None and recall.embedder is None:
-            recall = replace(recall, embedder=embedder)
-        self._recall = recall
-        self._counter = EstimatingCounter() if counter is None else counter
-        if summarizer is None:
-            summarizer = getattr(self._policy, "summarizer", None)
-        else:
-            check("summarizer", summarizer)
-        self._summarizer = summarizer
         check("store", store)
-        self._store, self._session_id = store, session_id
-        recaller = self._recaller = Recaller(store, session_id, recall, max_policy_ms)
-        self._recorder = Recorder(self._new_fold(), store, callables(observers))
-        self._assembler = Assembler(self._recorder, recaller)
+        self._made, self._store, self._session_id = made, store, session_id
+        self._recaller = Recaller(store, session_id, made.recall, made.limits.max_policy_ms)
+        self._recorder = Recorder(made.new_fold(session_id), store, callables(observers))
+        self._assembler = Assembler(self._recorder, self._recaller)
         self._jobs = SummaryJobs(self._recorder)
-        self._reports = Reports(low_water)
+        self._reports = Reports(made.low_water)
 
     def _create(self) -> None:
         """Begin the session in the store."""
@@ -176,28 +147,17 @@ class Memory:
     def _fold(self) -> Fold:
         return self._recorder.fold
 
-    def _new_fold(self) -> Fold:
-        learns = isinstance(self._counter, EstimatingCounter)
-        return Fold(
-            self._session_id,
-            self._policy,
-            Accountant(self._counter),
-            self._limits,
-            summarizer=self._summarizer,
-            calibration=Calibration() if learns else None,
-        )
-
     # -- what it is -----------------------------------------------------------------------------
 
     @property
     def budget(self) -> int:
         """The most tokens that a context may hold."""
-        return self._limits.budget
+        return self._made.limits.budget
 
     @property
     def policy(self) -> Policy:
         """What decides who leaves."""
-        return self._policy
+        return self._made.policy
 
     @property
     def store(self) -> Store:
@@ -212,19 +172,7 @@ class Memory:
     @property
     def settings(self) -> Settings:
         """What the memory was made with."""
-        limits = self._limits
-        return Settings(
-            limits.budget,
-            self._low_water,
-            limits.reserve,
-            self._oversize,
-            limits.max_policy_ms,
-            self._policy.name,
-            dict(self._policy.settings()) if hasattr(self._policy, "settings") else {},
-            None if self._recall is None else self._recall.to_dict(),
-            name_of(self._summarizer),
-            name_of(self._counter),
-        )
+        return self._made.settings
 
     @property
     def accountant(self) -> Accountant:
@@ -259,41 +207,8 @@ class Memory:
     @property
     def stats(self) -> MemoryStats:
         """What it has seen, holds and did so far."""
-        fold, state, recorder, built = self._fold, self._fold.state, self._recorder, self._assembler
-        known = state.calibration
-        return MemoryStats(
-            messages=fold.count,
-            tokens_seen=fold.tokens_seen,
-            tokens_held=fold.corrected(fold.raw_tokens),
-            blocks_held=len(fold.window.blocks),
-            budget=self._limits.budget,
-            ceiling=state.ceiling,
-            low_water=state.low_water,
-            low_water_why=self._low_water_why(),
-            contexts=built.contexts,
-            context_tokens=built.context_tokens,
-            stable_tokens=built.stable_tokens,
-            facts_held=len(state.running.ledger),
-            recalled=built.recalled,
-            policy_ms=recorder.policy_ms,
-            policy_ms_max=recorder.policy_ms_max,
-            correction=state.room.factor,
-            correction_error=0.0 if known is None else known.error,
-            spent=state.spent,
-            observer_errors=recorder.observer_errors,
-            **{**fold.journal.totals.to_dict(), "fallbacks": self._fallbacks()},
-        )
-
-    def _fallbacks(self) -> Mapping[str, int]:
-        counted = dict(self._fold.journal.totals.fallbacks)
-        for what, count in self._recaller.fallbacks.items():
-            counted[what] = counted.get(what, 0) + count
-        return counted
-
-    def _low_water_why(self) -> str:
-        if self._low_water != AUTO:
-            return "as given"
-        return (self._fold.state.chosen or UNCHOSEN).why
+        why = self._made.low_water_why(self._fold.state.chosen)
+        return tally(self._recorder, self._assembler, self._recaller, why)
 
     # -- what is said ---------------------------------------------------------------------------
 
@@ -421,16 +336,7 @@ class Memory:
             policy: another policy to try; None for the memory's own.
         """
         with self._recorder.lock:
-            limits = self._limits
-            tried = check_limits(
-                limits.budget if budget is None else budget,
-                self._low_water,
-                limits.reserve,
-                self._oversize,
-                limits.max_policy_ms,
-                self._policy,
-                self._recall,
-            )
+            tried = self._made.limits_for(budget)
             return self._fold.dry_run(None if policy is None else build_policy(policy), tried)
 
     # -- what else can be told ------------------------------------------------------------------
@@ -497,19 +403,7 @@ class Memory:
     def _set_pinned(self, targets: tuple[int | Message, ...], pinned: bool) -> None:
         with self._recorder.lock:
             self._recorder.refuse_during_turn("pin")
-            self._recorder.record(lambda: self._keep(targets, pinned))
-
-    def _keep(self, targets: tuple[int | Message, ...], pinned: bool) -> None:
-        fold, reader = self._fold, self._reader()
-        for target in targets:
-            index = reader.index_of(target)
-            block = block_of(fold, reader, index)
-            if not pinned and block not in fold.window.blocks:
-                raise ConfigError(
-                    f"message {index} stands in no context, so there is nothing to unpin"
-                )
-            keep = pinned or block.role.instructs
-            fold.replace(Block(block.index, block.messages, block.tokens, keep))
+            self._recorder.record(lambda: keep(self._fold, self._reader(), targets, pinned))
 
     def _reader(self) -> Reader:
         return Reader(self._store, self._session_id, self._fold.count)
@@ -642,7 +536,8 @@ class Memory:
         """
         session, stored = resuming.find(store, session_id)
         memory = cls.__new__(cls)
-        memory._set_up(store=store, session_id=session_id, **resuming.arguments(stored, overrides))
+        made = resuming.configuration(stored, overrides)
+        memory._set_up(made, store, session_id, overrides.get("observers", ()))
         fold, recorder = memory._fold, memory._recorder
         resuming.replay(fold, store, session, stored, memory.settings)
         recorder.version = session.version
@@ -663,7 +558,7 @@ class Memory:
             self._create()
             tools = self._fold.state.tools
             self._recorder.version = Version(0, 0)
-            self._recorder.fold = self._new_fold()
+            self._recorder.fold = self._made.new_fold(self._session_id)
             self._reports.accounted = False
             self._assembler.drop()
             self._recaller.drop()
@@ -674,7 +569,7 @@ class Memory:
     def __repr__(self) -> str:
         stats = self.stats
         return (
-            f"Memory(budget={self.budget}, policy={self._policy.name!r}, {stats.messages} "
+            f"Memory(budget={self.budget}, policy={self.policy.name!r}, {stats.messages} "
             f"messages, {stats.tokens_held} tokens held)"
         )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import checkpoint, reported as reporting
+from .configuration import Configuration
 from .errors import ConfigError, StoreError
 from .fold import Fold
 from .limits import Limits
@@ -40,8 +41,8 @@ def find(store: Store, session_id: str) -> tuple[Session, Settings]:
     return session, Settings.loads(session.settings if changed is None else changed[1].body)
 
 
-def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a memory with `stored` settings, changed by `overrides`.
+def configuration(stored: Settings, overrides: Mapping[str, Any]) -> Configuration:
+    """Return the configuration of a memory with `stored` settings, changed by `overrides`.
 
     Raises:
         ConfigError: an unknown argument, or the session needs something that must be passed.
@@ -57,15 +58,14 @@ def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
     else:
         known = embedder if "embedder" in stored.policy_settings else None  # or it is recall's
         policy = build_policy(stored.policy, stored.policy_settings, known)
-    return {
+    return Configuration(
         **{name: overrides.get(name, getattr(stored, name)) for name in _STORED},
-        "policy": policy,
-        "recall": overrides.get("recall", _recall(stored)),
-        "embedder": embedder,
-        "counter": overrides.get("counter"),
-        "summarizer": _summarizer(stored, overrides),
-        "observers": overrides.get("observers", ()),
-    }
+        policy=policy,
+        recall=overrides.get("recall", _recall(stored)),
+        embedder=embedder,
+        counter=overrides.get("counter"),
+        summarizer=_summarizer(stored, overrides),
+    )
 
 
 def _recall(stored: Settings) -> Recall | None:
