@@ -123,7 +123,7 @@ def test_what_is_installed_is_not_named_as_missing(
     """A distribution that registers one of the known names takes it over."""
     install(openai="finite_parrots:load")
 
-    def installed_there(**wanted: str) -> EntryPoints:
+    def installed_there(**wanted: Any) -> EntryPoints:
         found = distributions(path=[str(tmp_path)])
         return EntryPoints(point for each in found for point in each.entry_points).select(**wanted)
 
