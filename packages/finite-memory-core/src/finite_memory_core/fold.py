@@ -169,12 +169,12 @@ class Fold:
         if tokens is None:
             tokens = 0 if stone else self.accountant.message(message)
         try:
-            if message.role is _TOOL:
+            if message.role is _TOOL and not stone:
                 self._answer(message, tokens)
             else:
                 if self.window.open is not None:
                     self._abandon(self.window.open)
-                if message.tool_calls:
+                if message.tool_calls and not stone:
                     self._open(opened(self.count, message, tokens))
                 elif not stone:
                     self._say(message, tokens)
