@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoints, distributions
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,18 @@ def test_what_is_not_installed(
     assert distribution == available_backends()[spec.partition(":")[0]]
 
 
-def test_what_is_installed_is_not_named_as_missing(install: Install) -> None:
+def test_what_is_installed_is_not_named_as_missing(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A distribution that registers one of the known names takes it over."""
     install(openai="finite_parrots:load")
+
+    def installed_there(**wanted: Any) -> EntryPoints:
+        found = distributions(path=[str(tmp_path)])
+        return EntryPoints(point for each in found for point in each.entry_points).select(**wanted)
+
+    # Beside core there may be the distribution that the name is known to belong to.
+    monkeypatch.setattr("importlib.metadata.entry_points", installed_there)
     assert isinstance(load_backend("openai:gpt"), Backend)
     assert None is available_backends()["openai"]
 

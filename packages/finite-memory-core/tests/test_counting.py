@@ -77,6 +77,40 @@ def test_a_long_text_counts_like_its_parts() -> None:
     assert abs(count(sentence * 10_000) - 10_000 * count(sentence)) <= 10_000
 
 
+def reference(text: str) -> int:
+    """Return the estimate of an ASCII text as it is defined: weighted classes and pairs."""
+    classes = "".join(map(_class_of, text))
+    weights = {"a": 14, "k": 112, " ": 2, ".": 75, "A": 40, "0": 118}
+    cost = sum(weights[one] for one in classes) + 39 * classes.count(" a")
+    cost += 109 * classes.count("aA") - 71 * classes.count("..") - 90 * classes.count("00")
+    return (cost + 50) // 100 or (1 if text else 0)
+
+
+def _class_of(character: str) -> str:
+    if character in "jkqwxz":
+        return "k"
+    if character in " \t":
+        return " "
+    if not character.isalnum():
+        return "."
+    return "0" if character.isdigit() else "A" if character.isupper() else "a"
+
+
+ASCII = st.characters(max_codepoint=127) | st.sampled_from("aabkA0. ")
+
+
+@given(st.text(ASCII) | st.lists(st.sampled_from("akA0. ")).map("".join))
+def test_the_fast_way_counts_what_is_defined(text: str) -> None:
+    """Bits that are shifted, masked and counted come to the same."""
+    assert reference(text) == count(text)
+
+
+@given(st.text(ASCII, min_size=1, max_size=40), st.integers(400, 900))
+def test_the_fast_way_counts_long_texts(text: str, times: int) -> None:
+    """As well where a text is longer than the masks that are kept."""
+    assert reference(text * times) == count(text * times)
+
+
 def test_counters_are_values() -> None:
     """The counter has no state: all are equal, and it shows its name."""
     assert EstimatingCounter() == EstimatingCounter() != len

@@ -12,6 +12,7 @@ from finite_memory_core import (
     BusyError,
     ConfigError,
     ConflictError,
+    Context,
     CounterError,
     InMemoryStore,
     Memory,
@@ -392,6 +393,7 @@ def test_a_context_reads_as_a_sequence_and_as_json() -> None:
     assert context.question == memory.transcript[0]
     assert context.explain() is None
     assert "Context(2 messages, 11 of 400 tokens, 0 stable)" == repr(context)
+    assert all(hasattr(context, name) for name in Context.__slots__)  # however it was made
 
 
 def test_a_reset_forgets_everything_but_the_settings() -> None:

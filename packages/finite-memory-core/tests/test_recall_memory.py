@@ -434,7 +434,7 @@ def test_reported_usage_changes_nothing_within_a_turn() -> None:
         memory.append(Message.user("It rained all day."))
     memory.append(Message.user("Where does Ada live, and what did the boiler cost?"))
     evictions, first = memory.stats.evictions, recalled_text(memory)
-    room = memory._fold.asked_room
+    room = memory._fold.state.asked_room
     for i in range(4):
         context = memory.context()
         memory.report_usage(context, round(context.counted_tokens * 1.1))
@@ -444,4 +444,4 @@ def test_reported_usage_changes_nothing_within_a_turn() -> None:
         assert first == recalled_text(memory)
         assert first == recalled_text(Memory.resume(memory.store, "s"))
     memory.append(Message.user("And the greyhound?"))
-    assert room > memory._fold.asked_room == memory._fold.recall_room
+    assert room > memory._fold.state.asked_room == memory._fold.recall_room

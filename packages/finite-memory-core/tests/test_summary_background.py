@@ -81,8 +81,8 @@ def say(memory: Memory, evictions: int = 1) -> None:
 
 def wait(memory: Memory) -> None:
     """Return when the summary that is being made, if any, has ended."""
-    if memory._job is not None:
-        memory._job.wait()
+    if memory._jobs.job is not None:
+        memory._jobs.job.wait()
 
 
 def shown(memory: Memory) -> str:
@@ -200,7 +200,7 @@ def test_what_waits_is_bounded() -> None:
     """A summarizer that never answers costs no more with time: the oldest blocks wait no longer."""
     memory = summarized_by(lambda context: pytest.fail("nobody asked"))
     say(memory, 20)
-    waiting = memory._fold.running.waiting
+    waiting = memory._fold.state.running.waiting
     assert sum(block.tokens for block in waiting) <= 600
     assert memory.stats.blocks_evicted == memory.stats.unsummarized + len(waiting)
 
@@ -327,7 +327,7 @@ def test_a_loop_that_ends_takes_its_summary_with_it() -> None:
         return PROSE
 
     async def talk() -> None:
-        memory._fold.summarizer = BackendSummarizer(CallableBackend(never))
+        memory._fold.summaries.summarizer = BackendSummarizer(CallableBackend(never))
         say(memory)
         assert memory.summarize_later(on_loop=True)
         await asyncio.sleep(0)
@@ -487,7 +487,7 @@ def test_a_commit_that_fails_changes_nothing(at_once: bool) -> None:
     assert before == state(memory)
     assert memory.summarize()
     assert PROSE == memory.summary
-    resumed = Memory.resume(store, "s", counter=quarter, summarizer=memory._summarizer)
+    resumed = Memory.resume(store, "s", counter=quarter, summarizer=memory._made.summarizer)
     assert state(memory) == state(resumed)
     store.close()
 
@@ -499,7 +499,7 @@ def test_one_on_offer_survives_a_crash() -> None:
     memory.summarize_later()
     wait(memory)
     memory.append(Message.user("Hm."))
-    resumed = Memory.resume(memory.store, "s", counter=quarter, summarizer=memory._summarizer)
+    resumed = Memory.resume(memory.store, "s", counter=quarter, summarizer=memory._made.summarizer)
     assert state(memory) == state(resumed)
     say(resumed)
     assert PROSE == resumed.summary

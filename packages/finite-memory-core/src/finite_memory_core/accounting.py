@@ -30,6 +30,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Mapping
+from types import MethodType
 from typing import Any
 
 from .counting import TokenCounter
@@ -57,6 +58,8 @@ class Accountant:
                 f"a counter must be callable with a text, got {type(counter).__name__}: {counter!r}"
             )
         self.counter = counter
+        bound = counter.__call__  # Python looks a method up at each call of its object
+        self._count: TokenCounter = bound if isinstance(bound, MethodType) else counter
         self._whole = getattr(counter, "count_message", None)
 
     def text(self, text: str) -> int:
@@ -66,7 +69,7 @@ class Accountant:
             CounterError: the counter raised, or returned something that is no count.
         """
         try:
-            count = self.counter(text)
+            count = self._count(text)
         except Exception as error:
             raise CounterError(
                 f"the token counter {self.counter!r} failed on a text of {len(text)} characters: "

@@ -16,11 +16,12 @@ from .counting import Calibration
 from .errors import CorruptError
 from .low_water import LowWater
 from .messages import Message, freeze, thaw
+from .rounds import OpenRound
 from .spending import Spent
+from .state import State
 from .stats import Totals
 from .stores.base import Counted
 from .summary import Running
-from .window import OpenRound
 
 if TYPE_CHECKING:
     from .fold import Fold
@@ -31,22 +32,22 @@ Pick = Callable[[Sequence[int]], Mapping[int, Counted]]
 
 def dump(fold: Fold) -> str:
     """Return the state of `fold` as JSON text."""
-    window = fold.window
+    window, state = fold.window, fold.state
     return json.dumps(
         {
             "blocks": [[b.index, len(b.messages), int(b.pinned)] for b in window.blocks],
             "summary_stands": window.summary is not None,
             "open": None if window.open is None else [window.open.start, len(window.open.messages)],
-            "summary": fold.running.to_json(),
-            "clips": [[i, c.message.to_dict(), c.tokens] for i, c in fold.clips.items()],
+            "summary": state.running.to_json(),
+            "clips": [[i, c.message.to_dict(), c.tokens] for i, c in state.clips.items()],
             "tokens_seen": fold.tokens_seen,
-            "totals": fold.totals.to_dict(),
-            "calibration": None if fold.calibration is None else fold.calibration.to_dict(),
-            "tools": [thaw(tool) for tool in fold.tools],
-            "spent": fold.spent.to_list(),
-            "ceiling": fold.ceiling,
-            "asked_room": fold.asked_room,
-            "low_water": fold.chosen,
+            "totals": fold.journal.totals.to_dict(),
+            "calibration": None if state.calibration is None else state.calibration.to_dict(),
+            "tools": [thaw(tool) for tool in state.tools],
+            "spent": state.spent.to_list(),
+            "ceiling": state.ceiling,
+            "asked_room": state.asked_room,
+            "low_water": state.chosen,
         },
         ensure_ascii=False,
         separators=(",", ":"),
@@ -62,18 +63,9 @@ def load(fold: Fold, count: int, body: str, pick: Pick) -> None:
     try:
         state: dict[str, Any] = json.loads(body)
         fold.count = count
-        fold.running = Running.from_json(state["summary"])
-        fold.clips = {
-            i: Counted(Message.from_dict(message), tokens) for i, message, tokens in state["clips"]
-        }
         fold.tokens_seen = state["tokens_seen"]
-        fold.totals = Totals(**state["totals"])
-        fold.spent = Spent(*state["spent"])
-        fold.ceiling = state["ceiling"]
-        fold.asked_room = int(state["asked_room"])
-        fold.chosen = None if state["low_water"] is None else LowWater(*state["low_water"])
-        if fold.calibration is not None and state["calibration"] is not None:
-            fold.calibration = Calibration.from_dict(state["calibration"])
+        fold.journal.totals = Totals(**state["totals"])
+        fold.state = _state(fold.state, state)
         placed = [(index, length) for index, length, _ in state["blocks"]]
         if state["open"] is not None:
             placed.append(tuple(state["open"]))
@@ -96,13 +88,31 @@ def load(fold: Fold, count: int, body: str, pick: Pick) -> None:
     fold.restore(tools, blocks, opened, summary_stands=summary_stands)
 
 
+def _state(fresh: State, stored: Mapping[str, Any]) -> State:
+    """Return the state that was stored, its tools and what follows from them aside."""
+    calibration, chosen = fresh.calibration, stored["low_water"]
+    if calibration is not None and stored["calibration"] is not None:
+        calibration = Calibration.from_dict(stored["calibration"])
+    return fresh._replace(
+        running=Running.from_json(stored["summary"]),
+        clips={
+            i: Counted(Message.from_dict(message), tokens) for i, message, tokens in stored["clips"]
+        },
+        spent=Spent(*stored["spent"]),
+        ceiling=stored["ceiling"],
+        asked_room=int(stored["asked_room"]),
+        chosen=None if chosen is None else LowWater(*chosen),
+        calibration=calibration,
+    )
+
+
 def _block(
     fold: Fold, index: int, length: int, pinned: bool, stored: Mapping[int, Counted]
 ) -> Block:
     places = range(index, index + length)
     if any(i not in stored for i in places):
         raise ValueError(f"messages {index} to {index + length} are not all there")
-    shown = [fold.clips.get(i, stored[i]) for i in places]
+    shown = [fold.state.clips.get(i, stored[i]) for i in places]
     return Block(index, tuple(c.message for c in shown), sum(c.tokens for c in shown), pinned)
 
 

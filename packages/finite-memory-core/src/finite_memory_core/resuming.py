@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import checkpoint
+from . import checkpoint, reported as reporting
+from .configuration import Configuration
 from .errors import ConfigError, StoreError
-from .fold import Fold, Limits
+from .fold import Fold
+from .limits import Limits
+from .low_water import LowWater
+from .messages import Message, freeze
 from .policies import build_policy
 from .recall import Recall
 from .settings import Settings, check_limits
-from .stores.base import Session, Store
+from .spending import Spent
+from .stores.base import Counted, Event, Session, Store
 from .summarizing import ExtractiveSummarizer
+from .summary import Vetted
 
 _STORED = ("budget", "low_water", "reserve", "oversize", "max_policy_ms")
 _PASSED = (*_STORED, "policy", "recall", "counter", "summarizer", "embedder", "observers", "tools")
@@ -34,8 +41,8 @@ def find(store: Store, session_id: str) -> tuple[Session, Settings]:
     return session, Settings.loads(session.settings if changed is None else changed[1].body)
 
 
-def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a memory with `stored` settings, changed by `overrides`.
+def configuration(stored: Settings, overrides: Mapping[str, Any]) -> Configuration:
+    """Return the configuration of a memory with `stored` settings, changed by `overrides`.
 
     Raises:
         ConfigError: an unknown argument, or the session needs something that must be passed.
@@ -51,15 +58,14 @@ def arguments(stored: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
     else:
         known = embedder if "embedder" in stored.policy_settings else None  # or it is recall's
         policy = build_policy(stored.policy, stored.policy_settings, known)
-    return {
+    return Configuration(
         **{name: overrides.get(name, getattr(stored, name)) for name in _STORED},
-        "policy": policy,
-        "recall": overrides.get("recall", _recall(stored)),
-        "embedder": embedder,
-        "counter": overrides.get("counter"),
-        "summarizer": _summarizer(stored, overrides),
-        "observers": overrides.get("observers", ()),
-    }
+        policy=policy,
+        recall=overrides.get("recall", _recall(stored)),
+        embedder=embedder,
+        counter=overrides.get("counter"),
+        summarizer=_summarizer(stored, overrides),
+    )
 
 
 def _recall(stored: Settings) -> Recall | None:
@@ -85,16 +91,16 @@ def replay(fold: Fold, store: Store, session: Session, stored: Settings, now: Se
     It is brought there within the limits that held when it was said, so that nothing is decided
     anew; after that its own hold.
     """
-    limits = fold.limits
+    limits = fold.state.limits
     fold.bound(_limits(stored, fold))
     _replay(fold, store, session)
     if now.budget != stored.budget:
-        fold.ceiling = None  # another budget is for another model
+        fold.state = fold.state._replace(ceiling=None)  # another budget is for another model
     if now.low_water != stored.low_water:
-        fold.chosen = None
+        fold.state = fold.state._replace(chosen=None)
     fold.bound(limits)
     if limits != _limits(stored, fold):
-        fold.asked_room = fold.recall_room
+        fold.ask_anew()
 
 
 def _limits(stored: Settings, fold: Fold) -> Limits:
@@ -120,22 +126,36 @@ def _replay(fold: Fold, store: Store, session: Session) -> None:
     stop = session.version.messages
     for index, counted in enumerate(store.messages(session.id, start, stop), start):
         while event is not None and event.at <= index:
-            fold.replay(event)
+            _take_in(fold, event)
             event = next(events, None)
         fold.push(counted.message, counted.tokens)
     while event is not None:
-        fold.replay(event)
+        _take_in(fold, event)
         event = next(events, None)
-    fold.staged.clear()
-    fold.events.clear()
-    fold.notices.clear()
+    fold.journal.clear()
+
+
+def _take_in(fold: Fold, event: Event) -> None:
+    """Take in an event that stands behind the last checkpoint."""
+    body = json.loads(event.body)
+    if event.kind == "clip":
+        fold.stored_clips[event.at] = Counted(Message.from_dict(body[0]), body[1])
+    elif event.kind == "usage":
+        counted, reported, *spent = body
+        reporting.learn(fold, counted, reported, *(Spent(*sums) for sums in spent))
+    elif event.kind == "low_water":
+        reporting.choose_low_water(fold, LowWater(*body))
+    elif event.kind == "tools":
+        fold.set_tools(freeze(body, "stored tools"))
+    elif event.kind == "summary":
+        fold.set_running(fold.summaries.take(fold.state.running, Vetted(*body[:2]), body[2]))
 
 
 def note_changes(fold: Fold, stored: Settings, now: Settings, overrides: Mapping[str, Any]) -> None:
     """Write down settings that differ from the stored ones, and that a counter was lost."""
     if stored.counter is not None and "counter" not in overrides:
         now = replace(now, counter=stored.counter)
-        fold.fall_back(
+        fold.journal.fall_back(
             "counter",
             f"the session was counted with {stored.counter!r}, which was not passed; what it "
             "counted stands, and new messages are estimated",
@@ -143,7 +163,7 @@ def note_changes(fold: Fold, stored: Settings, now: Settings, overrides: Mapping
     lost = (stored.recall or {}).get("embedder")
     if now.recall and lost and not {"embedder", "recall"} & {*overrides}:
         now = replace(now, recall={**now.recall, "embedder": lost})
-        fold.fall_back(
+        fold.journal.fall_back(
             "embedder",
             f"the session recalled with the embedder {lost!r}, which was not passed; words alone "
             "are searched",

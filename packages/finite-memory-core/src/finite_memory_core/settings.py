@@ -9,7 +9,7 @@ from typing import Any
 
 from .counting import EstimatingCounter, TokenCounter
 from .errors import ConfigError, CorruptError
-from .fold import Limits
+from .limits import Limits
 from .low_water import DEFAULT
 from .policies import Policy
 from .recall import Recall

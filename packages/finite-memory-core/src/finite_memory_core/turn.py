@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from .backends.base import Prices, Usage
 from .context import Context
 from .errors import BusyError, ContextOverflowError
-from .fold import Mark
+from .fold import Fold, Mark
 from .messages import Message
 
 if TYPE_CHECKING:
     from .memory import Memory
+    from .reported import Reports
 
 
 class Turn:
@@ -21,14 +22,15 @@ class Turn:
 
     def __init__(self, memory: Memory, mark: Mark) -> None:
         self._memory = memory
+        self._recorder = memory._recorder
         self._mark = mark
 
     def append(self, *messages: Message) -> None:
         """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
-        memory = self._memory
-        with memory._lock:
+        recorder = self._recorder
+        with recorder.lock:
             self._require_open()
-            memory._push(memory._fold.mark(), messages)
+            recorder.push(recorder.fold.mark(), messages)
 
     def context(self, query: str | None = None) -> Context:
         """Return what the model should see now, what is staged included."""
@@ -46,7 +48,7 @@ class Turn:
             prices: what the provider charges.
             idle: seconds since the last reply; None where that is unknown.
         """
-        self._change(lambda: self._memory._reckon(prices, idle))
+        self._change(lambda fold, reports: reports.reckon(fold, prices, idle))
 
     def overflow(self, context: Context, error: ContextOverflowError) -> None:
         """Learn from a provider that refused `context` as too long, and evict to low water.
@@ -54,7 +56,7 @@ class Turn:
         Raises:
             BudgetError: what must stay does not fit what the model takes.
         """
-        self._change(lambda: self._memory._overflow(context, error))
+        self._change(lambda fold, reports: reports.overflow(fold, context, error))
 
     def report_usage(
         self,
@@ -64,33 +66,33 @@ class Turn:
         idle: float | None = None,
     ) -> None:
         """Account for the turn's reply; see `Memory.report_usage`."""
-        self._change(lambda: self._memory._learn(context, usage, prices, idle))
+        self._change(lambda fold, reports: reports.usage(fold, context, usage, prices, idle))
 
-    def _change(self, change: Callable[[], object]) -> None:
+    def _change(self, change: Callable[[Fold, Reports], object]) -> None:
         """Make a change to the memory. If it raises, only this change is undone."""
-        memory = self._memory
-        with memory._lock:
+        recorder, reports = self._recorder, self._memory._reports
+        with recorder.lock:
             self._require_open()
-            memory._undoing(memory._fold.mark(), change)
+            recorder.undoing(recorder.fold.mark(), lambda: change(recorder.fold, reports))
 
     def commit(self) -> None:
         """Write everything that is staged, in one transaction. If it raises, nothing is kept."""
-        memory = self._memory
-        with memory._lock:
+        recorder = self._recorder
+        with recorder.lock:
             self._require_open()
-            memory._turn = None
-            memory._commit(self._mark)
+            recorder.turn = None
+            recorder.commit(self._mark)
 
     def rollback(self) -> None:
         """Undo everything that is staged. Harmless on a turn that has ended."""
-        memory = self._memory
-        with memory._lock:
-            if memory._turn is self:
-                memory._turn = None
-                memory._fold.rewind(self._mark)
+        recorder = self._recorder
+        with recorder.lock:
+            if recorder.turn is self:
+                recorder.turn = None
+                recorder.fold.rewind(self._mark)
 
     def _require_open(self) -> None:
-        if self._memory._turn is not self:
+        if self._recorder.turn is not self:
             raise BusyError("this turn has ended already; begin a new one with memory.turn()")
 
     def __enter__(self) -> Turn:
@@ -104,5 +106,5 @@ class Turn:
     ) -> None:
         if kind is not None:
             self.rollback()
-        elif self._memory._turn is self:
+        elif self._recorder.turn is self:
             self.commit()

@@ -7,10 +7,11 @@ and leaves the old one as it was, which is what makes a failed turn undoable.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TypeAlias
 
 from .blocks import Block
 from .messages import Message, Role
+from .rounds import OpenRound
 
 MARK = "finite_memory"
 """The metadata key that marks a message as ours: summary, bridge, clipped or recalled."""
@@ -19,34 +20,10 @@ BRIDGE = Message.user("[The conversation so far:]", metadata={MARK: "bridge"})
 """Stands before an assistant that would speak first, which several providers refuse."""
 
 
-class OpenRound(NamedTuple):
-    """An assistant's tool calls whose results are still coming in; not in the context yet.
+_USER = Role.USER  # to look a member up takes as long as a call
 
-    Attributes:
-        start: the transcript index of the call.
-        messages: the call and the results so far.
-        tokens: their cost.
-        pending: the ids of the calls without a result.
-        pinned: whether a message of it is pinned.
-    """
-
-    start: int
-    messages: tuple[Message, ...]
-    tokens: int
-    pending: frozenset[str]
-    pinned: bool
-
-
-class Mark(NamedTuple):
-    """A window's length, to which it can be cut back."""
-
-    blocks: int
-    flat: int
-    tokens: int
-    fixed: int
-    question: Block | None
-    opened: OpenRound | None
-    led: bool
+Mark: TypeAlias = tuple[int, int, int, int, Block | None, OpenRound | None, bool]
+"""A window's length, to which it can be cut back, and what else a push changes."""
 
 
 class Window:
@@ -101,7 +78,7 @@ class Window:
         self.tokens += block.tokens
         if block.pinned:
             self.fixed += block.tokens
-        if role is Role.USER:
+        if role is _USER:
             self.question = block
 
     def _lead(self, role: Role) -> None:
@@ -152,7 +129,7 @@ class Window:
 
     def mark(self) -> Mark:
         """Return what `cut` needs to undo all pushes from here on."""
-        return Mark(
+        return (
             len(self.blocks),
             len(self.flat),
             self.tokens,
@@ -165,7 +142,6 @@ class Window:
     def cut(self, mark: Mark) -> None:
         """Undo all that was pushed since `mark`."""
         self.cuts += 1
-        del self.blocks[mark.blocks :]
-        del self.flat[mark.flat :]
-        self.tokens, self.fixed = mark.tokens, mark.fixed
-        self.question, self.open, self._led = mark.question, mark.opened, mark.led
+        blocks, flat, self.tokens, self.fixed, self.question, self.open, self._led = mark
+        del self.blocks[blocks:]
+        del self.flat[flat:]

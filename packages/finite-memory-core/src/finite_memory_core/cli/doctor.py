@@ -67,13 +67,11 @@ def _python() -> Iterator[Check]:
 
 
 def _distributions() -> Iterator[Check]:
-    found = {
-        name: each.version
-        for each in distributions()
-        if (name := (each.metadata["Name"] or "").lower().replace("_", "-")).startswith(
-            "finite-memory-"
-        )
-    }
+    found: dict[str, str] = {}
+    for each in distributions():
+        name = (each.metadata["Name"] or "").lower().replace("_", "-")
+        if name.startswith("finite-memory-"):
+            found.setdefault(name, each.version)  # of several the first on the path is imported
     if "finite-memory-core" not in found:
         yield Check("finite-memory-core", "broken", "no metadata: install it with pip")
     agree = len(set(found.values())) <= 1

@@ -106,11 +106,11 @@ class Recaller:
             return NOTHING
         window, question = fold.window, fold.window.question
         text = query if query is not None else question.messages[0].text if question else ""
-        alone = self._recall.scope is None
-        if not text or (alone and not (fold.totals.blocks_evicted or fold.totals.unanswered)):
+        alone, totals = self._recall.scope is None, fold.journal.totals
+        if not text or (alone and not (totals.blocks_evicted or totals.unanswered)):
             return NOTHING  # there is no archive yet
         stop = min(fold.count if question is None else question.index, written)
-        room = fold.asked_room
+        room = fold.state.asked_room
         key = (window, question, text, stop, room)
         if self._found_for != key or not self._stands():
             self._found = choose(

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ConflictError
 from ..messages import Message, Role
@@ -118,11 +118,9 @@ class PackedLog:
         self._recent = (packed, recent[packed - first :])
 
 
-class _Head(NamedTuple):
-    """How far a session has come, and the index of the newest event of each kind."""
-
-    version: Version
-    last: dict[str, int]
+_Head: TypeAlias = tuple[Version, dict[str, int]]
+"""How far a session has come, and the index of the newest event of each kind. A plain tuple: each
+append makes one."""
 
 
 class _Log:
@@ -131,7 +129,7 @@ class _Log:
     def __init__(self, settings: str) -> None:
         self.settings = settings
         self.scope: str | None = None
-        self.head = _Head(Version(0, 0), {})
+        self.head: _Head = (Version(0, 0), {})
         self.messages = PackedLog()
         self.vectors: Vectors | None = None
         self.events: list[Event] = []
@@ -143,7 +141,7 @@ class _Log:
         if events:
             self.events[happened:] = events
             last = last | {event.kind: i for i, event in enumerate(events, happened)}
-        self.head = _Head(Version(said + len(messages), happened + len(events)), last)
+        self.head = (Version(said + len(messages), happened + len(events)), last)
 
     def erased(
         self,
@@ -159,7 +157,7 @@ class _Log:
         other.messages = self.messages.replaced(version.messages, messages)
         kept = enumerate(self.events[: version.events])
         other.events = [*(events.get(i, event) for i, event in kept), *appended]
-        other.head = _Head(
+        other.head = (
             Version(version.messages, len(other.events)),
             {event.kind: i for i, event in enumerate(other.events)},
         )
@@ -184,12 +182,12 @@ class InMemoryStore(Store):
     def session(self, session_id: str) -> Session | None:
         """See `Store.session`."""
         log = self._sessions.get(session_id)
-        return None if log is None else Session(session_id, log.settings, log.head.version)
+        return None if log is None else Session(session_id, log.settings, log.head[0])
 
     def sessions(self) -> list[Session]:
         """See `Store.sessions`."""
         logs = list(self._sessions.items())
-        return [Session(id_, log.settings, log.head.version) for id_, log in logs]
+        return [Session(id_, log.settings, log.head[0]) for id_, log in logs]
 
     def append(
         self,
@@ -201,8 +199,8 @@ class InMemoryStore(Store):
         """See `Store.append`."""
         with self._lock:
             log = self._sessions.get(session_id)
-            if log is None or log.head.version != version:
-                found = log.head.version if log else None
+            if log is None or log.head[0] != version:
+                found = log.head[0] if log else None
                 raise ConflictError(conflict(session_id, version, found))
             log.append(messages, events)
 
@@ -217,8 +215,8 @@ class InMemoryStore(Store):
         """See `Store.erase`."""
         with self._lock:
             log = self._sessions.get(session_id)
-            if log is None or log.head.version != version:
-                found = log.head.version if log else None
+            if log is None or log.head[0] != version:
+                found = log.head[0] if log else None
                 raise ConflictError(conflict(session_id, version, found))
             self._sessions[session_id] = log.erased(messages, events, appended)
         return True
@@ -229,7 +227,7 @@ class InMemoryStore(Store):
         """See `Store.messages`."""
         log = self._sessions.get(session_id)
         if log is not None:
-            end = log.head.version.messages
+            end = log.head[0].messages
             for index in range(start, end if stop is None else min(stop, end)):
                 yield log.messages[index]
 
@@ -237,12 +235,12 @@ class InMemoryStore(Store):
         """See `Store.events`."""
         log = self._sessions.get(session_id)
         if log is not None:
-            yield from islice(log.events, start, log.head.version.events)
+            yield from islice(log.events, start, log.head[0].events)
 
     def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
         """See `Store.last_event`."""
         log = self._sessions.get(session_id)
-        index = None if log is None else log.head.last.get(kind)
+        index = None if log is None else log.head[1].get(kind)
         return None if log is None or index is None else (index, log.events[index])
 
     def set_scope(self, session_id: str, scope: str | None) -> None:
@@ -258,7 +256,7 @@ class InMemoryStore(Store):
         found: list[Session] = []
         for id_, log in reversed(list(self._sessions.items())):
             if log.scope == scope and len(found) < limit:
-                found.append(Session(id_, log.settings, log.head.version))
+                found.append(Session(id_, log.settings, log.head[0]))
         return found[::-1]
 
     def vectors(self, session_id: str) -> Vectors | None:

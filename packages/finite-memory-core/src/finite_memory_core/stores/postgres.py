@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 from binascii import crc32
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ConflictError, CorruptError, StoreError
-from ..messages import Message
-from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
+from ..errors import ConflictError
+from .base import Counted, Event, Session, Version, check_session_id, conflict
+from .database import HEADS, DatabaseStore, Head
 from .postgres_pool import Database
 from .postgres_server import SCHEMA, PostgresServer, digest
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _PAGE_BYTES = 1 << 18  # how much text is read at once
 _PAGE_ROWS = 1_000
 
-_HEADS = "SELECT key, id, settings, messages, events, checksum FROM session"
-_SCOPED = f"{_HEADS} WHERE scope_digest = ? ORDER BY key DESC LIMIT ?"
+_SCOPED = f"{HEADS} WHERE scope_digest = ? ORDER BY key DESC LIMIT ?"
 _CREATE = (
     "INSERT INTO session (digest, id, settings, messages, events, checksum)"
     " VALUES (?, ?, ?, 0, 0, ?) ON CONFLICT (digest) DO NOTHING RETURNING key"
@@ -81,14 +80,7 @@ _MESSAGES = _Log("message", "tokens, body")
 _EVENTS = _Log("event", "kind, at, body")
 
 
-class _Head(NamedTuple):
-    """A session's head and the number that stands for the session in the tables."""
-
-    key: int
-    session: Session
-
-
-class PostgresStore(Store):
+class PostgresStore(DatabaseStore):
     """Keeps sessions in a PostgreSQL database (extra ``postgres``).
 
     An object serves all threads of its process; any number of processes, on any machines, may use
@@ -136,16 +128,13 @@ class PostgresStore(Store):
             if db.execute(_CREATE, values).fetchone() is None:
                 raise ConflictError(f"session {session_id!r} exists already; resume it instead")
 
-    def session(self, session_id: str) -> Session | None:
-        """See `Store.session`."""
-        head = self._head(session_id)
-        return None if head is None else head.session
+    @property
+    def _where(self) -> str:
+        return self.name
 
-    def sessions(self) -> list[Session]:
-        """See `Store.sessions`."""
+    def _fetch(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self._server.borrowed() as db:
-            rows = db.execute(f"{_HEADS} ORDER BY key").fetchall()
-        return [self._checked_head(row).session for row in rows]
+            return db.execute(statement, values).fetchall()
 
     def append(
         self,
@@ -167,10 +156,6 @@ class PostgresStore(Store):
         with self._server.borrowed() as db:
             if db.execute(_APPEND, values).fetchone() is None:
                 raise ConflictError(conflict(session_id, version, self._version(session_id)))
-
-    def _version(self, session_id: str) -> Version | None:
-        head = self._head(session_id)
-        return None if head is None else head.session.version
 
     def erase(
         self,
@@ -201,14 +186,14 @@ class PostgresStore(Store):
         return False
 
     def _replace(
-        self, db: Database, head: _Head, log: _Log, rows: Mapping[int, tuple[Any, ...]]
+        self, db: Database, head: Head, log: _Log, rows: Mapping[int, tuple[Any, ...]]
     ) -> None:
         changed = db.executemany(
             log.replace,
             [(*row, _checksum(index, *row), head.key, index) for index, row in rows.items()],
         )
         if changed != len(rows):
-            raise self._missing(head, log, min(rows))
+            raise self._missing(head, log.name, min(rows))
 
     def messages(
         self, session_id: str, start: int = 0, stop: int | None = None
@@ -232,14 +217,13 @@ class PostgresStore(Store):
 
     def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
         """See `Store.last_event`."""
-        with self._server.borrowed() as db:
-            row = db.execute(_LAST_EVENT, (kind, digest(session_id))).fetchone()
+        rows = self._fetch(_LAST_EVENT, kind, digest(session_id))
+        row = rows[0] if rows else None
         return None if row is None else (row[0], Event(*self._checked(session_id, _EVENTS, row)))
 
     def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
         """See `Store.pick`."""
-        with self._server.borrowed() as db:
-            rows = db.execute(_PICK, (digest(session_id), [*indices])).fetchall()
+        rows = self._fetch(_PICK, digest(session_id), [*indices])
         return {
             row[0]: self._counted(session_id, row[0], *self._checked(session_id, _MESSAGES, row))
             for row in rows
@@ -261,8 +245,7 @@ class PostgresStore(Store):
 
     def scoped(self, scope: str, limit: int) -> list[Session]:
         """See `Store.scoped`."""
-        with self._server.borrowed() as db:
-            rows = db.execute(_SCOPED, (digest(scope), limit)).fetchall()
+        rows = self._fetch(_SCOPED, digest(scope), limit)
         return [self._checked_head(row).session for row in reversed(rows)]
 
     def index(self, session_id: str) -> GrowingIndex:
@@ -288,63 +271,41 @@ class PostgresStore(Store):
         """See `Store.close`."""
         self._server.close()
 
-    def _head(self, session_id: str) -> _Head | None:
-        with self._server.borrowed() as db:
-            row = db.execute(f"{_HEADS} WHERE digest = ?", (digest(session_id),)).fetchone()
+    def _head(self, session_id: str) -> Head | None:
+        rows = self._fetch(f"{HEADS} WHERE digest = ?", digest(session_id))
+        row = rows[0] if rows else None
         return None if row is None else self._checked_head(row)
 
-    def _held(self, db: Database, session_id: str) -> _Head | None:
+    def _held(self, db: Database, session_id: str) -> Head | None:
         """Return a session's head; until the transaction ends nobody else writes to it."""
-        row = db.execute(f"{_HEADS} WHERE digest = ? FOR UPDATE", (digest(session_id),)).fetchone()
+        row = db.execute(f"{HEADS} WHERE digest = ? FOR UPDATE", (digest(session_id),)).fetchone()
         return None if row is None else self._checked_head(row)
 
-    def _checked_head(self, row: tuple[Any, ...]) -> _Head:
+    def _checked_head(self, row: tuple[Any, ...]) -> Head:
         key, id_, settings, messages, events, checksum = row
         if checksum != _checksum(id_, settings):
             raise self._altered(f"the head of session {id_!r}")
-        return _Head(key, Session(id_, settings, Version(messages, events)))
+        return Head(key, Session(id_, settings, Version(messages, events)))
 
     def _read(
-        self, head: _Head, log: _Log, start: int, stop: int
+        self, head: Head, log: _Log, start: int, stop: int
     ) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Yield index and checked fields of the rows in [start, stop), a page at a time."""
         while start < stop:
-            with self._server.borrowed() as db:
-                page = db.execute(log.page, (head.key, start, stop)).fetchall()
+            page = self._fetch(log.page, head.key, start, stop)
             for row in page:
                 if row[0] != start:
-                    raise self._missing(head, log, start)
+                    raise self._missing(head, log.name, start)
                 yield start, self._checked(head.session.id, log, row)
                 start += 1
             if not page:
-                raise self._missing(head, log, start)
+                raise self._missing(head, log.name, start)
 
     def _checked(self, session_id: str, log: _Log, row: tuple[Any, ...]) -> tuple[Any, ...]:
         index, *fields, checksum = row
         if checksum != _checksum(index, *fields):
             raise self._altered(f"{log.name} {index} of session {session_id!r}")
         return tuple(fields)
-
-    def _counted(self, session_id: str, index: int, tokens: int, body: str) -> Counted:
-        try:
-            return Counted(Message.from_dict(json.loads(body)), tokens)
-        except ValueError as error:
-            raise self._altered(f"message {index} of session {session_id!r}") from error
-
-    def _altered(self, what: str) -> CorruptError:
-        return CorruptError(
-            f"{what} in {self._server.name} is not what was written (its checksum differs); "
-            "restore a backup"
-        )
-
-    def _missing(self, head: _Head, log: _Log, index: int) -> StoreError:
-        now = self._head(head.session.id)
-        if now is None or now.key != head.key:
-            return StoreError(f"session {head.session.id!r} was deleted while it was being read")
-        return CorruptError(
-            f"{log.name} {index} of session {head.session.id!r} is missing from "
-            f"{self._server.name}; restore a backup"
-        )
 
 
 def _checksum(*fields: object) -> int:

@@ -17,9 +17,9 @@ from sqlite3 import Connection
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import ConflictError, CorruptError, StoreError
-from ..messages import Message
-from .base import Counted, Event, Session, Store, Version, check_session_id, conflict
+from ..errors import ConflictError
+from .base import Counted, Event, Session, Version, check_session_id, conflict
+from .database import HEADS, DatabaseStore, Head
 from .sqlite_file import SQLiteFile, readable
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _SHIFT = 32  # bits of a place that hold the index
 _PAGE_BYTES = 1 << 18  # how much text is read at once
 _IN_RANGE = "WHERE place >= ? AND place < ? ORDER BY place"
 
-_HEADS = "SELECT key, id, settings, messages, events, checksum FROM session"
 _LAST_EVENT = (
     "SELECT place, kind, at, body, checksum FROM event"
     " WHERE kind = ? AND place >= ? AND place < ? ORDER BY place DESC LIMIT 1"
@@ -61,18 +60,7 @@ _MESSAGES = _Log("message", f"SELECT place, tokens, body, checksum FROM message 
 _EVENTS = _Log("event", f"SELECT place, kind, at, body, checksum FROM event {_IN_RANGE}")
 
 
-class _Head(NamedTuple):
-    """A session's head and the number that stands for the session in places."""
-
-    key: int
-    session: Session
-
-    def place(self, index: int) -> int:
-        """Return the place of the row at `index`."""
-        return (self.key << _SHIFT) + index
-
-
-class SQLiteStore(Store):
+class SQLiteStore(DatabaseStore):
     """Keeps sessions in an SQLite file; any number of threads and processes may use the file.
 
     An object serves all threads of the process that made it; a forked child opens its own.
@@ -107,16 +95,13 @@ class SQLiteStore(Store):
                 (session_id, settings, _checksum(session_id, settings, 0, 0)),
             )
 
-    def session(self, session_id: str) -> Session | None:
-        """See `Store.session`."""
-        head = self._head(session_id)
-        return None if head is None else head.session
+    @property
+    def _where(self) -> str:
+        return self._file.path
 
-    def sessions(self) -> list[Session]:
-        """See `Store.sessions`."""
+    def _fetch(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self._file.borrowed() as db:
-            rows = db.execute(f"{_HEADS} ORDER BY key").fetchall()
-        return [self._checked_head(row).session for row in rows]
+            return db.execute(statement, values).fetchall()
 
     def append(
         self,
@@ -182,7 +167,7 @@ class SQLiteStore(Store):
     def _replace(
         self,
         db: Connection,
-        head: _Head,
+        head: Head,
         log: _Log,
         columns: str,
         rows: Mapping[int, tuple[Any, ...]],
@@ -190,10 +175,10 @@ class SQLiteStore(Store):
         for index, fields in rows.items():
             changed = db.execute(
                 f"UPDATE {log.name} SET {columns}, checksum = ? WHERE place = ?",
-                (*fields, _checksum(index, *fields), head.place(index)),
+                (*fields, _checksum(index, *fields), _place(head, index)),
             )
             if changed.rowcount != 1:
-                raise self._missing(head, log, index)
+                raise self._missing(head, log.name, index)
 
     def messages(
         self, session_id: str, start: int = 0, stop: int | None = None
@@ -206,13 +191,7 @@ class SQLiteStore(Store):
         for index, (tokens, body) in self._read(
             head, _MESSAGES, start, end if stop is None else min(stop, end)
         ):
-            yield self._counted(head, index, tokens, body)
-
-    def _counted(self, head: _Head, index: int, tokens: int, body: bytes) -> Counted:
-        try:
-            return Counted(Message.from_dict(json.loads(body)), tokens)
-        except ValueError as error:
-            raise self._altered(f"message {index} of session {head.session.id!r}") from error
+            yield self._counted(session_id, index, tokens, body)
 
     def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
         """See `Store.events`."""
@@ -227,11 +206,11 @@ class SQLiteStore(Store):
             head = self._head(session_id)
             if head is None:
                 return None
-            places = head.place(0), head.place(head.session.version.events)
+            places = _place(head, 0), _place(head, head.session.version.events)
             row = db.execute(_LAST_EVENT, (kind, *places)).fetchone()
         if row is None:
             return None
-        index = row[0] - head.place(0)
+        index = row[0] - _place(head, 0)
         return index, _event(*self._checked(head, _EVENTS, index, row))
 
     def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
@@ -240,16 +219,16 @@ class SQLiteStore(Store):
         if head is None:
             return {}
         end = head.session.version.messages
-        wanted = sorted({head.place(index) for index in indices if 0 <= index < end})
+        wanted = sorted({_place(head, index) for index in indices if 0 <= index < end})
         found: dict[int, Counted] = {}
         with self._file.borrowed() as db:
             for start in range(0, len(wanted), _PICKED_AT_ONCE):
                 some = wanted[start : start + _PICKED_AT_ONCE]
                 some += some[-1:] * (_PICKED_AT_ONCE - len(some))
                 for row in db.execute(_PICK, some).fetchall():
-                    index = row[0] - head.place(0)
+                    index = row[0] - _place(head, 0)
                     found[index] = self._counted(
-                        head, index, *self._checked(head, _MESSAGES, index, row)
+                        session_id, index, *self._checked(head, _MESSAGES, index, row)
                     )
         return found
 
@@ -270,8 +249,7 @@ class SQLiteStore(Store):
 
     def scoped(self, scope: str, limit: int) -> list[Session]:
         """See `Store.scoped`."""
-        with self._file.borrowed() as db:
-            rows = db.execute(_SCOPED, (scope, limit)).fetchall()
+        rows = self._fetch(_SCOPED, scope, limit)
         return [self._checked_head(row).session for row in reversed(rows)]
 
     def index(self, session_id: str) -> GrowingIndex:
@@ -295,7 +273,7 @@ class SQLiteStore(Store):
             if head is None:
                 return
             sqlite_vectors.remove(db, head.key)
-            places = head.place(0), head.place(1 << _SHIFT)
+            places = _place(head, 0), _place(head, 1 << _SHIFT)
             for table in ("message", "event"):
                 db.execute(f"DELETE FROM {table} WHERE place >= ? AND place < ?", places)
             packed_index.remove(db, head.key)
@@ -307,32 +285,31 @@ class SQLiteStore(Store):
         """See `Store.close`. The last one to close a file folds its write-ahead log into it."""
         self._file.close()
 
-    def _head(self, session_id: str) -> _Head | None:
+    def _head(self, session_id: str) -> Head | None:
         try:
-            with self._file.borrowed() as db:
-                row = db.execute(f"{_HEADS} WHERE id = ?", (session_id,)).fetchone()
+            rows = self._fetch(f"{HEADS} WHERE id = ?", session_id)
         except UnicodeEncodeError:  # no session can have such an id
             return None
-        return None if row is None else self._checked_head(row)
+        return self._checked_head(rows[0]) if rows else None
 
-    def _checked_head(self, row: tuple[Any, ...]) -> _Head:
+    def _checked_head(self, row: tuple[Any, ...]) -> Head:
         key, id_, settings, messages, events, checksum = row
         if checksum != _checksum(id_, settings, messages, events):
             raise self._altered(f"the head of session {readable(id_)!r}")
         version = Version(messages, events)
-        return _Head(key, Session(id_.decode(), settings.decode(), version))
+        return Head(key, Session(id_.decode(), settings.decode(), version))
 
     def _read(
-        self, head: _Head, log: _Log, start: int, stop: int
+        self, head: Head, log: _Log, start: int, stop: int
     ) -> Iterator[tuple[int, list[Any]]]:
         """Yield index and checked fields of the rows in [start, stop), a page at a time."""
         while start < stop:
-            page = self._page(log, head.place(start), head.place(stop))
+            page = self._page(log, _place(head, start), _place(head, stop))
             for row in page:
                 yield start, self._checked(head, log, start, row)
                 start += 1
             if not page:
-                raise self._missing(head, log, start)
+                raise self._missing(head, log.name, start)
 
     def _page(self, log: _Log, first: int, end: int) -> list[tuple[Any, ...]]:
         page, size = [], 0
@@ -345,37 +322,27 @@ class SQLiteStore(Store):
             cursor.close()
         return page
 
-    def _checked(self, head: _Head, log: _Log, index: int, row: tuple[Any, ...]) -> list[Any]:
+    def _checked(self, head: Head, log: _Log, index: int, row: tuple[Any, ...]) -> list[Any]:
         place, *fields, checksum = row
-        if place != head.place(index):
-            raise self._missing(head, log, index)
+        if place != _place(head, index):
+            raise self._missing(head, log.name, index)
         if checksum != _checksum(index, *fields):
             raise self._altered(f"{log.name} {index} of session {head.session.id!r}")
         return fields
 
-    def _altered(self, what: str) -> CorruptError:
-        return CorruptError(
-            f"{what} in {self._file.path} is not what was written (its checksum differs); restore "
-            "a backup"
-        )
 
-    def _missing(self, head: _Head, log: _Log, index: int) -> StoreError:
-        now = self._head(head.session.id)
-        if now is None or now.key != head.key:
-            return StoreError(f"session {head.session.id!r} was deleted while it was being read")
-        return CorruptError(
-            f"{log.name} {index} of session {head.session.id!r} is missing from {self._file.path}; "
-            "restore a backup"
-        )
+def _place(head: Head, index: int) -> int:
+    """Return the place of the row at `index`."""
+    return (head.key << _SHIFT) + index
 
 
 def _checksum(*fields: object) -> int:
     return crc32(b"\0".join([f if type(f) is bytes else str(f).encode() for f in fields]))
 
 
-def _rows(head: _Head, start: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def _rows(head: Head, start: int, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     for index, fields in enumerate(rows, start):
-        yield head.place(index), *fields, _checksum(index, *fields)
+        yield _place(head, index), *fields, _checksum(index, *fields)
 
 
 def _event(kind: bytes, at: int, body: bytes) -> Event:
