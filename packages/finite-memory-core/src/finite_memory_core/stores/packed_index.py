@@ -318,11 +318,11 @@ class PackedIndex(GrowingIndex):
         self._require_unchanged(db)
         if not self._key:
             raise StoreError("the session is not in the store (deleted?)")
-        postings, columns, _ = self._unkept.contents()
+        postings, facts, _ = self._unkept.contents()
         added = self._write_postings(db, postings)
-        lengths, sessions, speakers, flags = columns
+        lengths, sessions, speakers, flags = zip(*facts, strict=True)
         numbers = self._write_speakers(db)
-        self._write_facts(db, (lengths, sessions, [numbers[n] for n in speakers], flags))
+        self._write_facts(db, (lengths, sessions, [numbers[name] for name in speakers], flags))
         kept = self._kept
         state = _State(
             kept.generation,
@@ -378,8 +378,8 @@ class PackedIndex(GrowingIndex):
         known = {name for name, _ in self._names}
         return [(name, at) for name, at in self._unkept.contents().speakers if name not in known]
 
-    def _write_speakers(self, db: Database) -> list[int]:
-        """Return the number of each speaker of what is written."""
+    def _write_speakers(self, db: Database) -> dict[str, int]:
+        """Return the number of each name that is kept now."""
         new = self._new_names()
         numbers = {name: n for n, (name, _) in enumerate([*self._names, *new])}
         key = self._key
@@ -390,7 +390,7 @@ class PackedIndex(GrowingIndex):
                 for name, at in new
             ],
         )
-        return [numbers[name] for name, _ in self._unkept.contents().speakers]
+        return numbers
 
     def _write_facts(self, db: Database, columns: tuple[Sequence[int], ...]) -> None:
         size, before = self._kept.size, self._kept.terms
@@ -477,11 +477,14 @@ class PackedIndex(GrowingIndex):
 
     def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
         """See `Index.facts`."""
-        asked, known = list(indices), self._known
-        new = [i for i in asked if 0 <= i < self._kept.size and i not in known]
+        asked, known, size = list(indices), self._known, self._kept.size
+        found = {i: known[i] for i in asked if i in known}
+        if len(found) == len(asked):
+            return found
+        found.update(self._unkept.facts(asked))
+        new = [i for i in asked if 0 <= i < size and i not in known]
         if len(known) + len(new) > _MOST_KNOWN:
             known.clear()
-            new = [i for i in asked if 0 <= i < self._kept.size]
         with self._guarded():
             self._load({i // _CHUNK for i in new})
         chunks, names = self._chunks, [name for name, _ in self._names]
@@ -489,8 +492,7 @@ class PackedIndex(GrowingIndex):
             entries, at = chunks[i // _CHUNK][1], i % _CHUNK
             speaker = names[entries[2 * _CHUNK + at]]
             known[i] = Facts(entries[at], entries[_CHUNK + at], speaker, entries[3 * _CHUNK + at])
-        found = {i: known[i] for i in asked if i in known}
-        found.update(self._unkept.facts(asked))
+            found[i] = known[i]
         return found
 
     def session_end(self, start: int) -> int:
@@ -515,6 +517,8 @@ class PackedIndex(GrowingIndex):
 
     def _load(self, wanted: set[int]) -> None:
         """Have the rows of facts with these numbers in memory."""
+        if wanted <= self._chunks.keys():
+            return
         if len(self._chunks) + len(wanted) > _MOST_CHUNKS:
             self._chunks.clear()
         missing = sorted(wanted.difference(self._chunks))
