@@ -47,6 +47,10 @@ class Index(ABC):
     def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
         """Return the newest `limit` messages before `stop` that hold `term`, in ascending order."""
 
+    def postings_of(self, terms: Iterable[str], stop: int, limit: int) -> list[Sequence[int]]:
+        """Return the `postings` of several terms."""
+        return [self.postings(term, stop, limit) for term in terms]
+
     @abstractmethod
     def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
         """Return what is known of the given messages; those that are not indexed are left out."""
@@ -69,6 +73,11 @@ class GrowingIndex(Index):
     """
 
     problem: str | None = None
+
+    @property
+    def epoch(self) -> object:
+        """Equal for as long as nothing of the session is forgotten; asked after `size`."""
+        return None
 
     @property
     @abstractmethod

@@ -134,7 +134,7 @@ def rank(
 def _match(query: Query, index: Index, stop: int) -> _Matches:
     """Return which messages before `stop` hold the rarest of the question's terms."""
     terms = query.terms if query.time is None else (*query.terms, query.time)
-    looked_up = ((term, index.postings(term, stop, MOST_POSTINGS)) for term in terms)
+    looked_up = zip(terms, index.postings_of(terms, stop, MOST_POSTINGS), strict=True)
     said = [(_frequency(places, stop), term, places) for term, places in looked_up if places]
     rarest = sorted(said, key=lambda item: item[:2])[:MOST_TERMS]
     held: dict[int, int] = {}

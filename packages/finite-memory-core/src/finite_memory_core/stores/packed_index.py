@@ -181,6 +181,11 @@ class PackedIndex(GrowingIndex):
         self._chunks: dict[int, tuple[int, memoryview]] = {}
         self._known: dict[int, Facts] = {}
 
+    @property
+    def epoch(self) -> object:
+        """See `GrowingIndex.epoch`. With what is forgotten goes the whole index."""
+        return self._key, self._kept.generation
+
     # -- growing --------------------------------------------------------------------------------
 
     @property
@@ -445,32 +450,37 @@ class PackedIndex(GrowingIndex):
 
     def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
         """See `Index.postings`."""
-        new = self._unkept.postings(term, stop, limit)
-        if len(new) >= limit or not self._kept.size:
-            return new
-        kept = min(stop, self._kept.size)
-        with self._guarded():
-            old = self._kept_postings(self._name(term), kept, limit - len(new))
-        old.extend(new)
-        return old
+        return self.postings_of([term], stop, limit)[0]
 
-    def _kept_postings(self, term: bytes, stop: int, limit: int) -> array[int]:
+    def postings_of(self, terms: Iterable[str], stop: int, limit: int) -> list[Sequence[int]]:
+        """See `Index.postings_of`."""
+        kept, found = min(stop, self._kept.size), []
+        with self._guarded(), self._tables.borrowed() as db:
+            for term in terms:
+                new = self._unkept.postings(term, stop, limit)
+                old = array("I")
+                if kept and len(new) < limit:
+                    old = self._kept_postings(db, self._name(term), kept, limit - len(new))
+                old.extend(new)
+                found.append(old)
+        return found
+
+    def _kept_postings(self, db: Database, term: bytes, stop: int, limit: int) -> array[int]:
         packed: list[bytes] = []
         missing, expected = limit, None
         rows = limit // _ROW_PLACES + 3  # which are enough: but for the newest, all are full
-        with self._tables.borrowed() as db:
-            for row in (cursor := db.execute(_NEWEST, (self._key, term, stop, rows))):
-                packed.append(self._checked_places(term, *row))
-                if expected is not None and row[1] != expected:
-                    raise CorruptError("a row of postings is missing")
-                expected = row[1] - 1
-                missing -= len(row[2]) // 4
-                if missing <= -_ROW_PLACES:  # of the newest row some may stand behind `stop`
-                    break
-            else:
-                if packed and expected != -1:
-                    raise CorruptError("a row of postings is missing")
-            cursor.close()
+        for row in (cursor := db.execute(_NEWEST, (self._key, term, stop, rows))):
+            packed.append(self._checked_places(term, *row))
+            if expected is not None and row[1] != expected:
+                raise CorruptError("a row of postings is missing")
+            expected = row[1] - 1
+            missing -= len(row[2]) // 4
+            if missing <= -_ROW_PLACES:  # of the newest row some may stand behind `stop`
+                break
+        else:
+            if packed and expected != -1:
+                raise CorruptError("a row of postings is missing")
+        cursor.close()
         places = array("I", b"".join(reversed(packed)))
         end = bisect_left(places, stop)
         return places[max(0, end - limit) : end]
