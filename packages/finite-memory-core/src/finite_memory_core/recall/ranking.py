@@ -20,8 +20,10 @@ search is bounded, however long the archive is; the bounds are the numbers below
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
 from math import log
 from typing import NamedTuple, Protocol
 
@@ -125,9 +127,7 @@ def rank(
     if terms_at is not None:
         scorer.relate(scores, terms_at)
     scorer.complete(scores)
-    newest = sorted(filter(eligible, scores), reverse=True)
-    best = sorted(newest, key=scores.__getitem__, reverse=True)  # equals keep their order
-    found = [(i, scores[i]) for i in best]
+    found = [(i, scores[i]) for i in _best_first(filter(eligible, scores), scores)]
     return Ranking(found, scorer.match(eligible), scorer.parts)
 
 
@@ -137,19 +137,21 @@ def _match(query: Query, index: Index, stop: int) -> _Matches:
     looked_up = zip(terms, index.postings_of(terms, stop, MOST_POSTINGS), strict=True)
     said = [(_frequency(places, stop), term, places) for term, places in looked_up if places]
     rarest = sorted(said, key=lambda item: item[:2])[:MOST_TERMS]
+    found = [(places, 1 << number) for number, (*_, places) in enumerate(rarest)]
+    read = [*accumulate(len(places) for places, _ in found)]
+    together = bisect_right(read, MOST_POSTINGS)
     held: dict[int, int] = {}
-    read = time = 0
-    for number, (_, term, places) in enumerate(rarest):
-        bit = 1 << number
-        read += len(places)
-        if term == query.time:
-            time = bit
+    for places, bit in reversed(found[:together]):
         if not held:
-            held = dict.fromkeys(places, bit)
+            held = dict.fromkeys(places, bit)  # the longest, at once
             continue
-        for i in filter(held.__contains__, places) if read > MOST_POSTINGS else places:
+        for i in places:
             held[i] = held.get(i, 0) | bit
+    for places, bit in found[together:]:
+        for i in filter(held.__contains__, places):
+            held[i] |= bit
     weights = [log(1 + (stop - n + 0.5) / (n + 0.5)) ** RARITY for n, *_ in rarest]
+    time = sum(1 << number for number, (_, term, _) in enumerate(rarest) if term == query.time)
     return _Matches(weights, held, time)
 
 
@@ -178,19 +180,20 @@ class _Scorer:
         self._facts = index.facts(self.matching)
         self._average = max(1.0, index.terms_before(stop) / stop)
         self._words = self._shared(self.matching)
-        self._lenders = _largest(MOST_LENDING, self._words)
+        self._lenders = _best_first(self._words, self._words)[:MOST_LENDING]
         self._sessions = self._session_scores(weights, held)
         self._neighbours: dict[int, float] = {}
         self._lend(((i, self._words[i]) for i in self._lenders), KERNEL, self._neighbours)
         sums = (w + self._neighbours.get(i, 0.0) for i, w in self._words.items())
         self._unit = 1 / max(sums, default=1.0)
         self._related: Mapping[int, float] = {}
+        self._unit_of_related = 0.0
         self._similar: Mapping[int, float] = {}
 
     def _shared(self, held: Mapping[int, float]) -> dict[int, float]:
         """Return what of the terms' weight each message gets: less, the longer it is."""
-        facts, flat, steep = self._facts, 1 + K * (1 - B), K * B / self._average
-        return {i: w * (K + 1) / (flat + steep * facts[i][0]) for i, w in held.items()}
+        facts, gain, flat, steep = self._facts, K + 1, 1 + K * (1 - B), K * B / self._average
+        return {i: w * gain / (flat + steep * facts[i][0]) for i, w in held.items()}
 
     def _session_scores(
         self, weights: Sequence[float], held: Mapping[int, int]
@@ -239,25 +242,24 @@ class _Scorer:
 
     def relate(self, scores: Mapping[int, float], terms_at: TermsAt) -> None:
         """Take in the words that the best messages share."""
-        near = self._words.keys() | self._neighbours.keys()
-        best = _largest(MOST_READ, {i: scores[i] for i in near})
+        near = _best_first(self._words.keys() | self._neighbours.keys(), scores)
+        best = {i: scores[i] for i in near[:MOST_READ]}
         asked = {*self._query.terms, self._query.time}
         held: dict[int, float] = {}
         known = self._facts.__contains__
         for weight, holding in related(best, terms_at, self._index, self._stop, asked):
             for i in filter(known, holding):
                 held[i] = held.get(i, 0.0) + weight
-        shares = self._shared(held)
-        unit = RELATED / max(shares.values(), default=1.0)
-        self._related = {i: unit * share for i, share in shares.items()}
+        self._related = self._shared(held)
+        self._unit_of_related = RELATED / max(self._related.values(), default=1.0)
 
     def complete(self, scores: dict[int, float]) -> None:
         """Add what `compare` and `relate` found to the scores."""
-        more = dict(self._related)
-        for i, value in self._similar.items():
-            more[i] = more.get(i, 0.0) + value
-        for i, value in more.items():
-            scores[i] += value
+        unit, similar = self._unit_of_related, dict(self._similar)
+        for i, share in self._related.items():
+            scores[i] += unit * share + similar.pop(i, 0.0)
+        for i, likeness in similar.items():
+            scores[i] += likeness
 
     def scores(self) -> dict[int, float]:
         """Return the score, the sum of its other `parts`, of each message by its place."""
@@ -288,7 +290,7 @@ class _Scorer:
 
     def _learn_the_rest(self) -> None:
         """Have the facts of all messages to score: the best sessions' and the newest too."""
-        for start in _largest(MOST_SESSIONS, self._sessions):
+        for start in _best_first(self._sessions, self._sessions)[:MOST_SESSIONS]:
             end = min(self._index.session_end(start), start + MOST_OF_SESSION, self._stop)
             self._learn(range(start, end))
         missing = max(0, LEAST_RANKED - len(self._facts))
@@ -302,7 +304,7 @@ class _Scorer:
             "words": self._unit * words,
             "neighbours": self._unit * self._neighbours.get(i, 0.0),
             "session": SESSION * self._sessions.get(session, 0.0),
-            "related": self._related.get(i, 0.0),
+            "related": self._unit_of_related * self._related.get(i, 0.0),
             "similar": self._similar.get(i, 0.0),
             "speaker": SPEAKER * (speaker == self._query.speaker),
             "when": WHEN * (self._query.asks_when and bool(flags & TELLS_TIME)),
@@ -315,14 +317,24 @@ class _Scorer:
 
 def _best(weights: Sequence[float], held: Mapping[int, int]) -> dict[int, float]:
     """Return the messages with most of the question's terms, by weight, and their weight."""
-    of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
-    return _largest(MOST_SCORED, {i: of_bits[bits] for i, bits in held.items()})
+    counts = Counter(held.values())
+    of_bits = {bits: _sum_of(bits, weights) for bits in counts}
+    heaviest = sorted(counts, key=of_bits.__getitem__, reverse=True)
+    together = accumulate(counts[bits] for bits in heaviest)
+    full = (of_bits[bits] for bits, n in zip(heaviest, together, strict=True) if n > MOST_SCORED)
+    least = next(full, 0.0)
+    above = {bits for bits in counts if of_bits[bits] > least}
+    best = {i: of_bits[bits] for i, bits in held.items() if bits in above}
+    even = {bits for bits in counts if of_bits[bits] == least}
+    newest = sorted((i for i, bits in held.items() if bits in even), reverse=True) if even else []
+    best |= dict.fromkeys(newest[: MOST_SCORED - len(best)], least)
+    return {i: best[i] for i in _best_first(best, best)}
 
 
-def _largest(count: int, values: Mapping[int, float]) -> dict[int, float]:
-    """Return the `count` largest values, the largest first; of equals those of larger keys."""
-    best = sorted(zip(values.values(), values, strict=True), reverse=True)[:count]
-    return {key: value for value, key in best}
+def _best_first(keys: Iterable[int], values: Mapping[int, float]) -> list[int]:
+    """Return the keys with the largest values first; of equals the larger keys."""
+    largest = sorted(keys, reverse=True)
+    return sorted(largest, key=values.__getitem__, reverse=True)  # equals keep their order
 
 
 def _sum_of(bits: int, weights: Sequence[float]) -> float:
