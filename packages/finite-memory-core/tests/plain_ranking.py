@@ -1,104 +1,49 @@
-"""Ranking: which messages of the archive answer a question best.
-
-BM25 over stems (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009), each term
-counted once a message and weighted by its squared inverse document frequency, as in the cosine
-of two tf-idf vectors; and what a conversation adds to it:
-
-- a message lends its score to its neighbours in the session: an answer often stands next to the
-  words that match;
-- what the one speaker said whom the question names;
-- what speaks of time, if the question asks when; what was said at the time that it names;
-- the session as a whole;
-- words that the best messages share, see `related`; and where there is an embedder, what is said
-  in other words, see `dense`;
-- a question holds less than a statement, and of messages without a word of the question the long
-  ones hold more.
-
-``docs/recall.md`` has the ablation: each term is here because it earns its place. The work of a
-search is bounded, however long the archive is; the bounds are the numbers below.
-"""
+"""The ranking written plainly: what `recall.ranking` must give to the last bit, only slower."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nlargest
 from math import log
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from .analysis import ASKS, TELLS_TIME, Query
-from .index import Index
-from .related import MOST_READ, TermsAt, related
-
-K, B = 1.2, 0.75
-KERNEL = {1: 0.5, 2: 0.5, 3: 0.2, 4: 0.1, -1: 0.25, -2: 0.25, -3: 0.2, -4: 0.1}
-"""How much of its score a message lends to the one so many places after it."""
-ALIKE = {1: 0.5, -1: 0.25}
-"""The same for how alike it is to the question."""
-SPEAKER, WHEN, DATE, SESSION, QUESTION, LENGTH = 0.5, 0.2, 0.2, 0.1, 0.2, 0.05
-RELATED, SIMILAR = 0.3, 0.6
-RARITY = 2
-"""The power of the inverse document frequency that a term weighs."""
-LONG = 30
-"""From so many terms on, a message without a word of the question gets all of `LENGTH`."""
-
-MOST_TERMS = 64
-"""Of a question with more terms than this, those in the fewest messages are looked for."""
-MOST_POSTINGS = 8_000
-"""A term is looked up in no more messages than this, the newest. When the rarer terms together
-have brought as many, the others only raise those that were found."""
-MOST_SCORED, MOST_LENDING = 400, 100
-MOST_SESSIONS, MOST_OF_SESSION = 4, 50
-LEAST_RANKED = 800
-"""If fewer messages are near to a match, the newest join them."""
-
-
-class Ranked(NamedTuple):
-    """A message, by its place in the transcript, and its score."""
-
-    place: int
-    score: float
-
-
-class Ranking(NamedTuple):
-    """The messages found, best first, and how well the best one matches.
-
-    Attributes:
-        found: best first; the newer first among equals.
-        match: the share of the question's information that one message of the archive holds, 0
-            to 1; words that were never said have none.
-        parts: gives the parts that a found message's score is the sum of.
-    """
-
-    found: list[Ranked]
-    match: float
-    parts: Callable[[int], dict[str, float]]
+from finite_memory_core.recall.analysis import ASKS, TELLS_TIME, Query
+from finite_memory_core.recall.index import Index
+from finite_memory_core.recall.ranking import (
+    ALIKE,
+    DATE,
+    KERNEL,
+    LEAST_RANKED,
+    LENGTH,
+    LONG,
+    MOST_LENDING,
+    MOST_OF_SESSION,
+    MOST_POSTINGS,
+    MOST_SCORED,
+    MOST_SESSIONS,
+    MOST_TERMS,
+    QUESTION,
+    RARITY,
+    RELATED,
+    SESSION,
+    SIMILAR,
+    SPEAKER,
+    WHEN,
+    B,
+    K,
+    Ranking,
+    Similar,
+)
+from finite_memory_core.recall.related import MOST_READ, TermsAt, related
 
 
 class _Matches(NamedTuple):
-    """Which messages hold which terms.
-
-    Attributes:
-        weights: of each term that was ever said, the rarest first.
-        held: for each message a bit set of the terms that it holds, in the order of `weights`.
-        time: the bit of the time that the question names; 0 for none.
-    """
+    """Which messages hold which terms; see `recall.ranking`."""
 
     weights: Sequence[float]
     held: Mapping[int, int]
     time: int
-
-
-class Similar(Protocol):
-    """How alike the question and the messages are, beside their words; see `dense`."""
-
-    def best(self, places: Collection[int]) -> Mapping[int, float]:
-        """Return the messages that are most like the question, by place, and how like, 0 to 1.
-
-        Args:
-            places: what is looked at in any case; of a long archive not all is.
-        """
-        ...
 
 
 def rank(
@@ -109,19 +54,7 @@ def rank(
     terms_at: TermsAt | None = None,
     similar: Similar | None = None,
 ) -> Ranking:
-    """Return the eligible messages that answer `query`, best first.
-
-    Messages that hold none of its words come last, those of the best sessions and the newest
-    first, up to a bound.
-
-    Args:
-        query: what to look for.
-        index: where to look.
-        stop: only messages before this place exist for the search.
-        eligible: whether a message may be found, by its place in the transcript.
-        terms_at: reads the terms of messages, for the words that are related; None to do without.
-        similar: what an embedder says; None without one.
-    """
+    """See `recall.ranking.rank`."""
     matches = _match(query, index, stop)
     if not matches.held and similar is None:
         return Ranking([], 0.0, lambda _: {})
@@ -132,7 +65,7 @@ def rank(
     if terms_at is not None:
         scorer.relate(scores, terms_at)
     scores = sorted(scorer.completed(scores), reverse=True)
-    found = [Ranked(i, score) for score, i in scores if eligible(i)]
+    found = [(i, score) for score, i in scores if eligible(i)]
     return Ranking(found, scorer.match(eligible), scorer.parts)
 
 

@@ -59,9 +59,9 @@ class Archive:
         self.source = index
         self.dense = dense
         self._skipped = skipped
-        self._epoch: object = None
-        self._known: dict[int, tuple[str, ...]] = {}
-        self._terms_known = 0
+        self._terms_from: object = None
+        self._terms: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._terms_count = 0
 
     def search(
         self,
@@ -145,19 +145,23 @@ class Archive:
         return stop
 
     def terms_at(self, places: Sequence[int]) -> Sequence[Collection[str]]:
-        """Return the different terms of the messages at some places.
+        """Return the different terms of the messages at places that were found.
 
-        Those of the messages that were read last are remembered until something is forgotten.
+        Those that were read last are remembered, until something is forgotten.
         """
-        epoch = self.source.epoch
-        if epoch != self._epoch or self._terms_known > _MOST_TERMS:
-            self._epoch, self._known, self._terms_known = epoch, {}, 0
-        known = self._known
-        unknown = [place for place in places if place not in known]
-        for place, message in zip(unknown, self.read(unknown), strict=True):
-            terms = known[place] = _terms(message)
-            self._terms_known += len(terms)
-        return [known[place] for place in places]
+        epoch = self._epoch()
+        if epoch != self._terms_from or self._terms_count > _MOST_TERMS:
+            self._terms_from, self._terms, self._terms_count = epoch, {}, 0
+        known, located = self._terms, [self._located(place) for place in places]
+        new = [place for place, at in zip(places, located, strict=True) if at not in known]
+        for place, message in zip(new, self.read(new), strict=True):
+            terms = known[self._located(place)] = _terms(message)
+            self._terms_count += len(terms)
+        return [known[at] for at in located]
+
+    def _epoch(self) -> object:
+        """Return what is equal for as long as nothing that is searched is forgotten."""
+        return self.source.epoch
 
     @property
     def problem(self) -> str | None:
