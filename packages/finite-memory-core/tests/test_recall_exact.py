@@ -51,7 +51,7 @@ def talk(random: Random, count: int, vocabulary: int) -> list[Message]:
 
 
 def asked(random: Random, said: Sequence[Message]) -> str:
-    words = random.choice(said).text.split() + ["unsaid", *random.choice(said).text.split()]
+    words = [*random.choice(said).text.split(), "unsaid", *random.choice(said).text.split()]
     start = random.choice(("", "When did Ann say ", "Did Ann or Bob ", "In 2023, "))
     return start + " ".join(random.sample(words, min(len(words), random.randint(1, 9)))) + "?"
 
@@ -151,9 +151,7 @@ def test_no_more_terms_are_remembered_than_the_bound(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("scope", [None, "user:ada"])
-def test_what_another_one_forgets_is_not_remembered(
-    tmp_path: Path, scope: str | None
-) -> None:
+def test_what_another_one_forgets_is_not_remembered(tmp_path: Path, scope: str | None) -> None:
     """A search after it knows no word of what another process made the store forget."""
     path = tmp_path / "store.db"
     with SQLiteStore(path) as store, SQLiteStore(path) as other:

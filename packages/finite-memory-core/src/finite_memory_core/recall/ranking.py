@@ -21,7 +21,7 @@ search is bounded, however long the archive is; the bounds are the numbers below
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import log
@@ -29,6 +29,7 @@ from typing import NamedTuple, Protocol
 
 from .analysis import ASKS, TELLS_TIME, Query
 from .index import Index
+from .largest import largest
 from .related import MOST_READ, TermsAt, related
 
 K, B = 1.2, 0.75
@@ -273,7 +274,7 @@ class _Scorer:
             if i in words:
                 score += unit * words[i]
             else:
-                score += _OF_LENGTH[length if length < LONG else LONG]
+                score += _OF_LENGTH[min(LONG, length)]
             if i in neighbours:
                 score += unit * neighbours[i]
             if who == speaker:
@@ -317,17 +318,8 @@ class _Scorer:
 
 def _best(weights: Sequence[float], held: Mapping[int, int]) -> dict[int, float]:
     """Return the messages with most of the question's terms, by weight, and their weight."""
-    counts = Counter(held.values())
-    of_bits = {bits: _sum_of(bits, weights) for bits in counts}
-    heaviest = sorted(counts, key=of_bits.__getitem__, reverse=True)
-    together = accumulate(counts[bits] for bits in heaviest)
-    full = (of_bits[bits] for bits, n in zip(heaviest, together, strict=True) if n > MOST_SCORED)
-    least = next(full, 0.0)
-    above = {bits for bits in counts if of_bits[bits] > least}
-    best = {i: of_bits[bits] for i, bits in held.items() if bits in above}
-    even = {bits for bits in counts if of_bits[bits] == least}
-    newest = sorted((i for i, bits in held.items() if bits in even), reverse=True) if even else []
-    best |= dict.fromkeys(newest[: MOST_SCORED - len(best)], least)
+    of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
+    best = {i: of_bits[held[i]] for i in largest(held, of_bits, MOST_SCORED)}
     return {i: best[i] for i in _best_first(best, best)}
 
 
