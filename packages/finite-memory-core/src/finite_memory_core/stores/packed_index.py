@@ -36,6 +36,9 @@ _ROW_PLACES = 224  # places to a row of postings: so many fit a page of SQLite's
 _AT_ONCE = 50  # rows of facts to a query
 _MOST_CHUNKS = 512  # rows of facts held in memory, 1 KiB each
 _MOST_KNOWN = 8_192  # facts of messages held in memory, some 150 bytes each
+_MOST_PLACES = 1 << 16  # places of postings held in memory, 4 bytes each
+_MOST_REMEMBERED = 512  # postings of a term with more places are read each time
+_TERM_PLACES = 64  # what a term itself takes, in places
 
 _MOST_SUMMED = 20_000  # of so many messages the postings are checked whole when it is opened
 
@@ -180,6 +183,8 @@ class PackedIndex(GrowingIndex):
         self._write_at = UNKEPT
         self._chunks: dict[int, tuple[int, memoryview]] = {}
         self._known: dict[int, Facts] = {}
+        self._places: dict[tuple[str, int, int], array[int]] = {}
+        self._places_count = 0
 
     @property
     def epoch(self) -> object:
@@ -458,14 +463,30 @@ class PackedIndex(GrowingIndex):
         with self._guarded(), self._tables.borrowed() as db:
             for term in terms:
                 new = self._unkept.postings(term, stop, limit)
-                old = array("I")
                 if kept and len(new) < limit:
-                    old = self._kept_postings(db, self._name(term), kept, limit - len(new))
-                old.extend(new)
-                found.append(old)
+                    old = self._kept_postings(db, term, kept, limit - len(new))
+                    found.append(old + array("I", new) if new else old)
+                else:
+                    found.append(new)
         return found
 
-    def _kept_postings(self, db: Database, term: bytes, stop: int, limit: int) -> array[int]:
+    def _kept_postings(self, db: Database, term: str, stop: int, limit: int) -> array[int]:
+        """Return the postings in the file; those of the rarer terms that were read last, from here.
+
+        Not to be changed.
+        """
+        asked = term, stop, limit
+        if (known := self._places.get(asked)) is not None:
+            return known
+        found = self._read_postings(db, self._name(term), stop, limit)
+        if len(found) <= _MOST_REMEMBERED:
+            if self._places_count > _MOST_PLACES:
+                self._places, self._places_count = {}, 0
+            self._places[asked] = found
+            self._places_count += len(found) + _TERM_PLACES
+        return found
+
+    def _read_postings(self, db: Database, term: bytes, stop: int, limit: int) -> array[int]:
         packed: list[bytes] = []
         missing, expected = limit, None
         rows = limit // _ROW_PLACES + 3  # which are enough: but for the newest, all are full
