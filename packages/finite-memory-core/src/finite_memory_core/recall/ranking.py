@@ -184,7 +184,7 @@ class _Scorer:
         self._lenders = _best_first(self._words, self._words)[:MOST_LENDING]
         self._sessions = self._session_scores(weights, held)
         self._neighbours: dict[int, float] = {}
-        self._lend(((i, self._words[i]) for i in self._lenders), KERNEL, self._neighbours)
+        self._lend([(i, self._words[i]) for i in self._lenders], KERNEL, self._neighbours)
         sums = (w + self._neighbours.get(i, 0.0) for i, w in self._words.items())
         self._unit = 1 / max(sums, default=1.0)
         self._related: Mapping[int, float] = {}
@@ -207,12 +207,12 @@ class _Scorer:
 
     def _lend(
         self,
-        lenders: Iterable[tuple[int, float]],
+        lenders: Collection[tuple[int, float]],
         kernel: Mapping[int, float],
         lent: dict[int, float],
     ) -> None:
         """Add what messages lend to the neighbours in their sessions to what these have."""
-        lenders, facts = [*lenders], self._facts
+        facts = self._facts
         self._learn({i + offset for i, _ in lenders for offset in kernel})
         for i, value in lenders:
             session = facts[i].session
@@ -323,10 +323,10 @@ def _best(weights: Sequence[float], held: Mapping[int, int]) -> dict[int, float]
     return {i: best[i] for i in _best_first(best, best)}
 
 
-def _best_first(keys: Iterable[int], values: Mapping[int, float]) -> list[int]:
-    """Return the keys with the largest values first; of equals the larger keys."""
-    largest = sorted(keys, reverse=True)
-    return sorted(largest, key=values.__getitem__, reverse=True)  # equals keep their order
+def _best_first(places: Iterable[int], values: Mapping[int, float]) -> list[int]:
+    """Return places by their values, the largest first; of equals the newest first."""
+    newest = sorted(places, reverse=True)
+    return sorted(newest, key=values.__getitem__, reverse=True)  # equals keep their order
 
 
 def _sum_of(bits: int, weights: Sequence[float]) -> float:
