@@ -99,7 +99,7 @@ def measure(conversation: Conversation, size: float, embedder: Embedder | None =
         ranking = rank(
             asked, index, stop, lambda _: True, lambda at: [terms[i] for i in at], similar
         )
-        order = [ranked.place for ranked in ranking.found]
+        order = [place for place, _ in ranking.found]
         found = [
             len(set(question.evidence) & fitting(order, costs, share * size))
             / len(question.evidence)

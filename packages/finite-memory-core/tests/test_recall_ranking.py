@@ -67,7 +67,7 @@ def archive(said: list[Message], index: InMemoryIndex | None = None) -> Archive:
 
 def best(said: list[str] | list[Message], text: str) -> str:
     told = [Message.user(m) if isinstance(m, str) else m for m in said]
-    return told[search(told, text).found[0].place].text
+    return told[search(told, text).found[0][0]].text
 
 
 # -- what each part is for ------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_roles_and_tools_are_no_speakers(role: str) -> None:
         Message.user(f"the {role} is broken"),
     ]
     found = search(said, f"Which {role} is it?")
-    assert 3 == found.found[0].place
+    assert 3 == found.found[0][0]
     assert "speaker" not in {*found.parts(2), *found.parts(3)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -25,6 +25,8 @@ ATTEMPTS = 5
 """So often a search begins anew because other processes changed what it was reading."""
 _BATCH = 2_000
 _READ_AT_ONCE = 32
+_MOST_TERMS = 1 << 15
+"""So many terms are remembered of the messages that were read for `terms_at`."""
 _UNTIMED = 16
 """When a message was said is compared with the last of so many before it that has a time."""
 
@@ -57,6 +59,9 @@ class Archive:
         self.source = index
         self.dense = dense
         self._skipped = skipped
+        self._terms_from: object = None
+        self._terms: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._terms_count = 0
 
     def search(
         self,
@@ -115,10 +120,10 @@ class Archive:
         query = analysis.query(text, index.speakers(stop))
         if similar is not None:
             try:
-                return rank(query, index, stop, eligible, self._terms_at, similar)
+                return rank(query, index, stop, eligible, self.terms_at, similar)
             except StoreError as error:
                 self._skipped(f"{error}; words alone were searched")
-        return rank(query, index, stop, eligible, self._terms_at)
+        return rank(query, index, stop, eligible, self.terms_at)
 
     def catch_up(self, stop: int) -> int:
         """Bring everything up to date with the messages before `stop`; return the new vectors.
@@ -139,8 +144,24 @@ class Archive:
         self.caught_up(stop).keep()
         return stop
 
-    def _terms_at(self, places: Sequence[int]) -> Sequence[frozenset[str]]:
-        return [_terms(message) for message in self.read(places)]
+    def terms_at(self, places: Sequence[int]) -> Sequence[Collection[str]]:
+        """Return the different terms of the messages at places that were found.
+
+        Those that were read last are remembered, until something is forgotten.
+        """
+        epoch = self._epoch()
+        if epoch != self._terms_from or self._terms_count > _MOST_TERMS:
+            self._terms_from, self._terms, self._terms_count = epoch, {}, 0
+        known, located = self._terms, [self._located(place) for place in places]
+        new = [place for place, at in zip(places, located, strict=True) if at not in known]
+        for place, message in zip(new, self.read(new), strict=True):
+            terms = known[self._located(place)] = _terms(message)
+            self._terms_count += len(terms)
+        return [known[at] for at in located]
+
+    def _epoch(self) -> object:
+        """Return what is equal for as long as nothing that is searched is forgotten."""
+        return self.source.epoch
 
     @property
     def problem(self) -> str | None:
@@ -198,11 +219,11 @@ class Archive:
             said.append(message.timestamp)
 
 
-def _terms(message: Message | None) -> frozenset[str]:
+def _terms(message: Message | None) -> tuple[str, ...]:
     """Return the terms of a message; of one that was forgotten since none."""
     if message is None or is_tombstone(message):
-        return frozenset()
-    return frozenset(analysis.terms(analysis.searchable(message)))
+        return ()
+    return tuple(dict.fromkeys(analysis.terms(analysis.searchable(message))))
 
 
 def _newest(said: deque[datetime | None]) -> datetime | None:

@@ -12,7 +12,7 @@ This module knows nothing of words and ranking.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import inf, sqrt
 from operator import gt
 from threading import RLock
@@ -24,7 +24,8 @@ from ..messages import Message
 from ..policies.base import Deadline
 from ..tombstone import is_tombstone
 from .analysis import searchable
-from .vectors import Head, InMemoryVectors, Vectors, codes_of, cosine, pack
+from .largest import largest
+from .vectors import Head, InMemoryVectors, Vectors, codes_of, cosine, cosines, pack
 
 if TYPE_CHECKING:
     from ..stores.base import Store
@@ -218,11 +219,11 @@ class Dense:
             bits = self._bits_from(first, stop)
             if len(bits) <= compared:
                 return [*range(first, stop)]
-            alike = _correlations(self._bits_of(asked), bits, self._source.dimension)
-        least = sorted(alike)[-compared]
-        near = [place for place, value in enumerate(alike, first) if value > least]
-        last = [place for place, value in enumerate(alike, first) if value == least]
-        return near + last[len(near) - compared :]  # of equals the newest
+            mine = self._bits_of(asked)
+        shared = map(int.bit_count, map(mine.__and__, bits))
+        pairs = [*zip(shared, map(int.bit_count, bits), strict=True)]
+        alike = _correlations(mine.bit_count(), set(pairs), self._source.dimension)
+        return largest(dict(enumerate(pairs, first)), alike, compared)
 
     def _bits_from(self, first: int, stop: int) -> list[int]:
         """Return the bits of the vectors in [first, stop), most of which are remembered."""
@@ -278,17 +279,18 @@ class Comparison:
         Args:
             places: what is compared in any case.
         """
-        cosines: dict[int, float] = {}
+        alike: dict[int, float] = {}
         for start, stop, near, vectors in self._parts:
             asked_for = (place - start for place in places if start <= place < start + stop)
             candidates = sorted({*near, *asked_for})
             packed = vectors.read(candidates)
-            cosines |= {start + i: cosine(self._asked, packed.get(i, b"")) for i in candidates}
-        ranked = sorted([*cosines.values(), 0.0], reverse=True)
+            found = cosines(self._asked, [packed.get(i, b"") for i in candidates])
+            alike.update(zip([start + i for i in candidates], found, strict=True))
+        ranked = sorted([*alike.values(), 0.0], reverse=True)
         half = max(2, sum(part.stop for part in self._parts) // 2)
         last = ranked[min(MOST_COMPARED, half, len(ranked)) - 1]
         spread = ranked[0] - last
-        return {i: (value - last) / spread for i, value in cosines.items() if value > last}
+        return {i: (value - last) / spread for i, value in alike.items() if value > last}
 
 
 def compare_all(
@@ -352,11 +354,17 @@ def _same(identity: str, stored: str) -> bool:
     return cosine(bytes.fromhex(probe), bytes.fromhex(probe_then)) >= _SAME
 
 
-def _correlations(mine: int, others: Sequence[int], dimension: int) -> list[float]:
-    """Return how `mine` and the others correlate, bit by bit, times a constant; 0 for no bits."""
-    own = mine.bit_count()
-    spreads = [sqrt(n * (dimension - n)) or inf for n in range(dimension + 1)]
-    return [
-        ((mine & bits).bit_count() * dimension - own * (n := bits.bit_count())) / spreads[n]
-        for bits in others
-    ]
+def _correlations(
+    own: int, pairs: Iterable[tuple[int, int]], dimension: int
+) -> dict[tuple[int, int], float]:
+    """Return how bits correlate, times a constant; 0 for none.
+
+    Args:
+        own: how many are set in the one.
+        pairs: how many are set in the one and the other, and how many in the other.
+        dimension: how many there are.
+    """
+    return {
+        (both, other): (both * dimension - own * other) / (sqrt(other * (dimension - other)) or inf)
+        for both, other in pairs
+    }

@@ -47,6 +47,10 @@ class Index(ABC):
     def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
         """Return the newest `limit` messages before `stop` that hold `term`, in ascending order."""
 
+    def postings_of(self, terms: Iterable[str], stop: int, limit: int) -> list[Sequence[int]]:
+        """Return the `postings` of several terms."""
+        return [self.postings(term, stop, limit) for term in terms]
+
     @abstractmethod
     def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
         """Return what is known of the given messages; those that are not indexed are left out."""
@@ -69,6 +73,11 @@ class GrowingIndex(Index):
     """
 
     problem: str | None = None
+
+    @property
+    def epoch(self) -> object:
+        """Equal for as long as nothing of the session is forgotten; asked after `size`."""
+        return None
 
     @property
     @abstractmethod
@@ -95,12 +104,12 @@ class Contents(NamedTuple):
 
     Attributes:
         postings: for each term the messages that hold it, in ascending order.
-        columns: length, session, number of the speaker and flags, one each a message.
-        speakers: names by number, each with the first message of whom it names.
+        facts: one each a message.
+        speakers: names, each with the first message of whom it names, in the order of these.
     """
 
     postings: Mapping[str, array[int]]
-    columns: tuple[array[int], array[int], array[int], array[int]]
+    facts: Sequence[Facts]
     speakers: Sequence[tuple[str, int]]
 
 
@@ -114,41 +123,29 @@ class InMemoryIndex(GrowingIndex):
     def __init__(self, start: int = 0) -> None:
         self._start = start
         self._postings: dict[str, array[int]] = {}
-        self._lengths = array("I")
+        self._facts: list[Facts] = []
         self._sums = array("Q", [0])
-        self._sessions = array("I")
-        self._speakers = array("I")
-        self._flags = array("B")
         self._starts = array("I")
-        self._names: list[str] = []
-        self._first: dict[str, tuple[int, int]] = {}  # name -> its number, its first message
+        self._first: dict[str, int] = {}  # name -> the first message of whom it names
 
     @property
     def size(self) -> int:
         """See `GrowingIndex.size`."""
-        return self._start + len(self._lengths)
+        return self._start + len(self._facts)
 
     def add(self, documents: Iterable[Document]) -> None:
         """See `GrowingIndex.add`."""
-        for document in list(documents):
-            for term in document.terms:
+        for place, terms, *facts in list(documents):
+            for term in terms:
                 if (found := self._postings.get(term)) is None:
                     found = self._postings[term] = array("I")
-                found.append(document.place)
-            if not self._starts or self._starts[-1] != document.session:
-                self._starts.append(document.session)
-            self._lengths.append(document.length)
-            self._sums.append(self._sums[-1] + document.length)
-            self._sessions.append(document.session)
-            self._speakers.append(self._number(document))
-            self._flags.append(document.flags)
-
-    def _number(self, document: Document) -> int:
-        known = self._first.get(document.speaker)
-        if known is None:
-            known = self._first[document.speaker] = (len(self._names), document.place)
-            self._names.append(document.speaker)
-        return known[0]
+                found.append(place)
+            known = Facts(*facts)
+            if not self._starts or self._starts[-1] != known.session:
+                self._starts.append(known.session)
+            self._facts.append(known)
+            self._sums.append(self._sums[-1] + known.length)
+            self._first.setdefault(known.speaker, place)
 
     def terms_before(self, stop: int) -> int:
         """See `Index.terms_before`."""
@@ -164,14 +161,8 @@ class InMemoryIndex(GrowingIndex):
 
     def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
         """See `Index.facts`."""
-        names, start, count = self._names, self._start, len(self._lengths)
-        lengths, sessions = self._lengths, self._sessions
-        speakers, flags = self._speakers, self._flags
-        return {
-            i: Facts(lengths[at], sessions[at], names[speakers[at]], flags[at])
-            for i in indices
-            if 0 <= (at := i - start) < count
-        }
+        facts, start, end = self._facts, self._start, self.size
+        return {i: facts[i - start] for i in indices if start <= i < end}
 
     def session_end(self, start: int) -> int:
         """See `Index.session_end`."""
@@ -180,10 +171,8 @@ class InMemoryIndex(GrowingIndex):
 
     def speakers(self, stop: int) -> frozenset[str]:
         """See `Index.speakers`."""
-        return frozenset(name for name, (_, first) in self._first.items() if first < stop)
+        return frozenset(name for name, first in self._first.items() if first < stop)
 
     def contents(self) -> Contents:
         """Return all that it holds, to be kept elsewhere; not to be changed."""
-        columns = (self._lengths, self._sessions, self._speakers, self._flags)
-        firsts = [first for _, first in self._first.values()]
-        return Contents(self._postings, columns, list(zip(self._names, firsts, strict=True)))
+        return Contents(self._postings, self._facts, [*self._first.items()])

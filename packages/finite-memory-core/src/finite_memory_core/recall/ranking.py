@@ -20,14 +20,16 @@ search is bounded, however long the archive is; the bounds are the numbers below
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from heapq import nlargest
+from itertools import accumulate
 from math import log
 from typing import NamedTuple, Protocol
 
 from .analysis import ASKS, TELLS_TIME, Query
 from .index import Index
+from .largest import largest
 from .related import MOST_READ, TermsAt, related
 
 K, B = 1.2, 0.75
@@ -41,6 +43,7 @@ RARITY = 2
 """The power of the inverse document frequency that a term weighs."""
 LONG = 30
 """From so many terms on, a message without a word of the question gets all of `LENGTH`."""
+_OF_LENGTH = [LENGTH * length / LONG for length in range(LONG + 1)]
 
 MOST_TERMS = 64
 """Of a question with more terms than this, those in the fewest messages are looked for."""
@@ -53,24 +56,17 @@ LEAST_RANKED = 800
 """If fewer messages are near to a match, the newest join them."""
 
 
-class Ranked(NamedTuple):
-    """A message, by its place in the transcript, and its score."""
-
-    place: int
-    score: float
-
-
 class Ranking(NamedTuple):
     """The messages found, best first, and how well the best one matches.
 
     Attributes:
-        found: best first; the newer first among equals.
+        found: places in the transcript and their scores, best first; the newer first among equals.
         match: the share of the question's information that one message of the archive holds, 0
             to 1; words that were never said have none.
         parts: gives the parts that a found message's score is the sum of.
     """
 
-    found: list[Ranked]
+    found: list[tuple[int, float]]
     match: float
     parts: Callable[[int], dict[str, float]]
 
@@ -128,28 +124,35 @@ def rank(
     scorer = _Scorer(query, index, stop, matches)
     if similar is not None:
         scorer.compare(similar)
-    scores = scorer.scores(scorer.places())
+    scores = scorer.scores()
     if terms_at is not None:
         scorer.relate(scores, terms_at)
-    scores = sorted(scorer.completed(scores), reverse=True)
-    found = [Ranked(i, score) for score, i in scores if eligible(i)]
+    scorer.complete(scores)
+    found = [(i, scores[i]) for i in _best_first(filter(eligible, scores), scores)]
     return Ranking(found, scorer.match(eligible), scorer.parts)
 
 
 def _match(query: Query, index: Index, stop: int) -> _Matches:
     """Return which messages before `stop` hold the rarest of the question's terms."""
     terms = query.terms if query.time is None else (*query.terms, query.time)
-    looked_up = ((term, index.postings(term, stop, MOST_POSTINGS)) for term in terms)
+    looked_up = zip(terms, index.postings_of(terms, stop, MOST_POSTINGS), strict=True)
     said = [(_frequency(places, stop), term, places) for term, places in looked_up if places]
     rarest = sorted(said, key=lambda item: item[:2])[:MOST_TERMS]
-    held: dict[int, int] = defaultdict(int)
-    read = time = 0
-    for number, (_, term, places) in enumerate(rarest):
-        read += len(places)
-        time |= (term == query.time) << number
-        for i in held.keys() & places if held and read > MOST_POSTINGS else places:
-            held[i] |= 1 << number
+    found = [(places, 1 << number) for number, (*_, places) in enumerate(rarest)]
+    read = [*accumulate(len(places) for places, _ in found)]
+    together = bisect_right(read, MOST_POSTINGS)
+    held: dict[int, int] = {}
+    for places, bit in reversed(found[:together]):
+        if not held:
+            held = dict.fromkeys(places, bit)  # the longest, at once
+            continue
+        for i in places:
+            held[i] = held.get(i, 0) | bit
+    for places, bit in found[together:]:
+        for i in filter(held.__contains__, places):
+            held[i] |= bit
     weights = [log(1 + (stop - n + 0.5) / (n + 0.5)) ** RARITY for n, *_ in rarest]
+    time = sum(1 << number for number, (_, term, _) in enumerate(rarest) if term == query.time)
     return _Matches(weights, held, time)
 
 
@@ -173,24 +176,25 @@ class _Scorer:
         self._stop = stop
         weights, held, time = matches
         self._total = sum(weights)
-        of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
-        best = nlargest(MOST_SCORED, ((of_bits[bits], i) for i, bits in held.items()))
-        self.matching = {i: weight for weight, i in best}
-        self._said_then = {i for i in self.matching if held[i] & time}
+        self.matching = _best(weights, held)
+        self._said_then = [i for i in self.matching if held[i] & time]
         self._facts = index.facts(self.matching)
         self._average = max(1.0, index.terms_before(stop) / stop)
         self._words = self._shared(self.matching)
+        self._lenders = _best_first(self._words, self._words)[:MOST_LENDING]
         self._sessions = self._session_scores(weights, held)
-        self._neighbours = self._lend()
+        self._neighbours: dict[int, float] = {}
+        self._lend([(i, self._words[i]) for i in self._lenders], KERNEL, self._neighbours)
         sums = (w + self._neighbours.get(i, 0.0) for i, w in self._words.items())
         self._unit = 1 / max(sums, default=1.0)
         self._related: Mapping[int, float] = {}
+        self._unit_of_related = 0.0
         self._similar: Mapping[int, float] = {}
 
     def _shared(self, held: Mapping[int, float]) -> dict[int, float]:
         """Return what of the terms' weight each message gets: less, the longer it is."""
-        facts, flat, steep = self._facts, 1 + K * (1 - B), K * B / self._average
-        return {i: w * (K + 1) / (flat + steep * facts[i][0]) for i, w in held.items()}
+        facts, gain, flat, steep = self._facts, K + 1, 1 + K * (1 - B), K * B / self._average
+        return {i: w * gain / (flat + steep * facts[i][0]) for i, w in held.items()}
 
     def _session_scores(
         self, weights: Sequence[float], held: Mapping[int, int]
@@ -201,93 +205,76 @@ class _Scorer:
             together[self._facts[i].session] |= held[i]
         return {session: _sum_of(bits, weights) / self._total for session, bits in together.items()}
 
-    def _lend(self) -> dict[int, float]:
-        """Return what messages get from their neighbours in the session."""
-        lenders = nlargest(MOST_LENDING, ((words, i) for i, words in self._words.items()))
-        self._learn({i + offset for _, i in lenders for offset in KERNEL})
-        lent: dict[int, float] = defaultdict(float)
-        for words, i in lenders:
-            for other, share in self._around(i, KERNEL):
-                lent[other] += share * words
-        return lent
-
-    def _around(self, i: int, kernel: Mapping[int, float]) -> list[tuple[int, float]]:
-        """Return the known neighbours of a message in its session, each with its share."""
-        facts, session = self._facts, self._facts[i].session
-        near = ((i + offset, share) for offset, share in kernel.items())
-        return [(j, share) for j, share in near if j in facts and facts[j].session == session]
+    def _lend(
+        self,
+        lenders: Collection[tuple[int, float]],
+        kernel: Mapping[int, float],
+        lent: dict[int, float],
+    ) -> None:
+        """Add what messages lend to the neighbours in their sessions to what these have."""
+        facts = self._facts
+        self._learn({i + offset for i, _ in lenders for offset in kernel})
+        for i, value in lenders:
+            session = facts[i].session
+            for offset, share in kernel.items():
+                other = facts.get(i + offset)
+                if other is not None and other.session == session:
+                    lent[i + offset] = lent.get(i + offset, 0.0) + share * value
 
     def _learn(self, places: Iterable[int]) -> None:
-        new = [i for i in places if 0 <= i < self._stop and i not in self._facts]
-        self._facts.update(self._index.facts(new))
-
-    def places(self) -> set[int]:
-        """Return all messages to score: matching ones, neighbours, best sessions, the newest."""
-        places = set(self._facts)
-        best = nlargest(MOST_SESSIONS, ((score, start) for start, score in self._sessions.items()))
-        for _, start in best:
-            end = min(self._index.session_end(start), start + MOST_OF_SESSION, self._stop)
-            places.update(range(start, end))
-        newest = max(0, self._stop - max(0, LEAST_RANKED - len(places)))
-        places.update(range(newest, self._stop))
-        self._learn(places)
-        return places
+        facts, stop = self._facts, self._stop
+        facts.update(self._index.facts([i for i in places if 0 <= i < stop and i not in facts]))
 
     def match(self, eligible: Callable[[int], bool]) -> float:
         """Return `Ranking.match`; where no word of the question was ever said, meaning decides."""
         if not self._total:
             return float(bool(self._similar) and bool(self._query.terms))
-        held = (held for i, held in self.matching.items() if eligible(i))
-        return max(held, default=0.0) / self._total
+        best = next(filter(eligible, self.matching), None)
+        return 0.0 if best is None else self.matching[best] / self._total
 
     def compare(self, similar: Similar) -> None:
         """Take in what an embedder says, lent to the neighbours too."""
-        lexical = nlargest(MOST_LENDING, ((words, i) for i, words in self._words.items()))
-        alike = similar.best([i for _, i in lexical])
-        self._learn({i + offset for i in alike for offset in (0, *ALIKE)})
-        lent = defaultdict(float, alike)
-        for i, likeness in alike.items():
-            for other, share in self._around(i, ALIKE):
-                lent[other] += share * likeness
+        alike = similar.best(self._lenders)
+        self._learn(alike)
+        lent = dict(alike)
+        self._lend(alike.items(), ALIKE, lent)
         unit = SIMILAR / max(lent.values(), default=1.0)
         self._similar = {i: unit * likeness for i, likeness in lent.items()}
 
-    def relate(self, scores: Sequence[tuple[float, int]], terms_at: TermsAt) -> None:
+    def relate(self, scores: Mapping[int, float], terms_at: TermsAt) -> None:
         """Take in the words that the best messages share."""
-        near = self._words.keys() | self._neighbours.keys()
-        best = {
-            i: score for score, i in nlargest(MOST_READ, ((s, i) for s, i in scores if i in near))
-        }
+        near = _best_first(self._words.keys() | self._neighbours.keys(), scores)
+        best = {i: scores[i] for i in near[:MOST_READ]}
         asked = {*self._query.terms, self._query.time}
-        held: dict[int, float] = defaultdict(float)
+        held: dict[int, float] = {}
+        known = self._facts.__contains__
         for weight, holding in related(best, terms_at, self._index, self._stop, asked):
-            for i in self._facts.keys() & holding:
-                held[i] += weight
-        shares = self._shared(held)
-        unit = RELATED / max(shares.values(), default=1.0)
-        self._related = {i: unit * share for i, share in shares.items()}
+            for i in filter(known, holding):
+                held[i] = held.get(i, 0.0) + weight
+        self._related = self._shared(held)
+        self._unit_of_related = RELATED / max(self._related.values(), default=1.0)
 
-    def completed(self, scores: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
-        """Return the scores with what `compare` and `relate` add."""
-        more = dict(self._related)
-        for i, value in self._similar.items():
-            more[i] = more.get(i, 0.0) + value
-        return [(score + more[i], i) if i in more else (score, i) for score, i in scores]
+    def complete(self, scores: dict[int, float]) -> None:
+        """Add what `compare` and `relate` found to the scores."""
+        unit, similar = self._unit_of_related, dict(self._similar)
+        for i, share in self._related.items():
+            scores[i] += unit * share + similar.pop(i, 0.0)
+        for i, likeness in similar.items():
+            scores[i] += likeness
 
-    def scores(self, places: Iterable[int]) -> list[tuple[float, int]]:
-        """Return the score, the sum of its other `parts`, and the place of each message."""
-        query, facts, said_then = self._query, self._facts, self._said_then
-        words, neighbours, sessions = self._words, self._neighbours, self._sessions
-        unit = self._unit
-        speaker, when = query.speaker, WHEN * query.asks_when
-        found = []
-        for i in places:
-            length, session, who, flags = facts[i]
-            score = SESSION * sessions.get(session, 0.0)
+    def scores(self) -> dict[int, float]:
+        """Return the score, the sum of its other `parts`, of each message by its place."""
+        self._learn_the_rest()
+        words, neighbours, unit = self._words, self._neighbours, self._unit
+        in_session = {session: SESSION * share for session, share in self._sessions.items()}
+        speaker, when = self._query.speaker, WHEN * self._query.asks_when
+        scores = {}
+        for i, (length, session, who, flags) in self._facts.items():
+            score = in_session.get(session, 0.0)
             if i in words:
                 score += unit * words[i]
             else:
-                score += LENGTH * min(length, LONG) / LONG
+                score += _OF_LENGTH[min(LONG, length)]
             if i in neighbours:
                 score += unit * neighbours[i]
             if who == speaker:
@@ -297,10 +284,18 @@ class _Scorer:
                     score -= QUESTION
                 if flags & TELLS_TIME:
                     score += when
-            if i in said_then:
-                score += DATE
-            found.append((score, i))
-        return found
+            scores[i] = score
+        for i in self._said_then:
+            scores[i] += DATE
+        return scores
+
+    def _learn_the_rest(self) -> None:
+        """Have the facts of all messages to score: the best sessions' and the newest too."""
+        for start in _best_first(self._sessions, self._sessions)[:MOST_SESSIONS]:
+            end = min(self._index.session_end(start), start + MOST_OF_SESSION, self._stop)
+            self._learn(range(start, end))
+        missing = max(0, LEAST_RANKED - len(self._facts))
+        self._learn(range(max(0, self._stop - missing), self._stop))
 
     def parts(self, i: int) -> dict[str, float]:
         """Return the parts of the score of message `i` by name, those that are not 0."""
@@ -310,15 +305,28 @@ class _Scorer:
             "words": self._unit * words,
             "neighbours": self._unit * self._neighbours.get(i, 0.0),
             "session": SESSION * self._sessions.get(session, 0.0),
-            "related": self._related.get(i, 0.0),
+            "related": self._unit_of_related * self._related.get(i, 0.0),
             "similar": self._similar.get(i, 0.0),
             "speaker": SPEAKER * (speaker == self._query.speaker),
             "when": WHEN * (self._query.asks_when and bool(flags & TELLS_TIME)),
             "date": DATE * (i in self._said_then),
             "question": -QUESTION * bool(flags & ASKS),
-            "length": 0.0 if words else LENGTH * min(length, LONG) / LONG,
+            "length": 0.0 if words else _OF_LENGTH[min(length, LONG)],
         }
         return {name: value for name, value in parts.items() if value}
+
+
+def _best(weights: Sequence[float], held: Mapping[int, int]) -> dict[int, float]:
+    """Return the messages with most of the question's terms, by weight, and their weight."""
+    of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
+    best = {i: of_bits[held[i]] for i in largest(held, of_bits, MOST_SCORED)}
+    return {i: best[i] for i in _best_first(best, best)}
+
+
+def _best_first(places: Iterable[int], values: Mapping[int, float]) -> list[int]:
+    """Return places by their values, the largest first; of equals the newest first."""
+    newest = sorted(places, reverse=True)
+    return sorted(newest, key=values.__getitem__, reverse=True)  # equals keep their order
 
 
 def _sum_of(bits: int, weights: Sequence[float]) -> float:

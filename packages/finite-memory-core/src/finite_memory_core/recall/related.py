@@ -50,10 +50,10 @@ def related(
         (-sum(scores), term)
         for term, scores in shared.items()
         if len(scores) >= LEAST_SHARED and term not in asked and not term.startswith("@")
-    )
+    )[:MOST_LOOKED_UP]
+    holding = index.postings_of([term for _, term in masses], stop, MOST_POSTINGS)
     found = []
-    for mass, term in masses[:MOST_LOOKED_UP]:
-        places = index.postings(term, stop, MOST_POSTINGS)
+    for (mass, term), places in zip(masses, holding, strict=True):
         rarity = log(1 + (stop - len(places) + 0.5) / (len(places) + 0.5))
         if len(places) < MOST_POSTINGS and rarity >= LEAST_RARITY:
             found.append((-mass * rarity, term, rarity, places))

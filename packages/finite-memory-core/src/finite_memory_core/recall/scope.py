@@ -36,17 +36,17 @@ class JoinedIndex(Index):
     """Indexes one after another as one: the messages of each stand behind those before it."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
+        self.parts = parts
         self.stops = [part.stop for part in parts]
         self.starts = [*accumulate(self.stops, initial=0)]
 
     def part_of(self, place: int) -> int:
         """Return the number of the part that a place lies in."""
-        return bisect_right(self.starts, place, hi=len(self._parts)) - 1
+        return bisect_right(self.starts, place, hi=len(self.parts)) - 1
 
     def _before(self, stop: int) -> Iterator[tuple[int, Part]]:
         """Yield where each part begins, and what of it lies before `stop`."""
-        for start, part in zip(self.starts, self._parts, strict=False):
+        for start, part in zip(self.starts, self.parts, strict=False):
             if start < stop:
                 yield start, Part(part.source, min(part.stop, stop - start))
 
@@ -73,7 +73,7 @@ class JoinedIndex(Index):
         return {
             self.starts[number] + at: facts._replace(session=self.starts[number] + facts.session)
             for number, places in of_part.items()
-            for at, facts in self._parts[number]
+            for at, facts in self.parts[number]
             .source.facts([place - self.starts[number] for place in places])
             .items()
         }
@@ -81,7 +81,7 @@ class JoinedIndex(Index):
     def session_end(self, start: int) -> int:
         """See `Index.session_end`."""
         number = self.part_of(start)
-        first, part = self.starts[number], self._parts[number]
+        first, part = self.starts[number], self.parts[number]
         return first + min(part.stop, part.source.session_end(start - first))
 
     def speakers(self, stop: int) -> frozenset[str]:
@@ -93,7 +93,7 @@ class JoinedIndex(Index):
     def steady(self) -> Iterator[None]:
         """Return a context in which none of the parts changes; see `GrowingIndex.steady`."""
         with ExitStack() as stack:
-            for part in self._parts:
+            for part in self.parts:
                 stack.enter_context(part.source.steady())
             yield
 
@@ -207,6 +207,9 @@ class ScopedArchive(Archive):
         if known is not None and known.state == state and known.archive.source.size <= count:
             return known
         return _Opened(state, Archive(self._store, head.id, InMemoryIndex(), dense))
+
+    def _epoch(self) -> object:
+        return [(part.source, part.source.epoch) for part in self._joined.parts]
 
     def _located(self, place: int) -> tuple[str, int]:
         number = self._joined.part_of(place)

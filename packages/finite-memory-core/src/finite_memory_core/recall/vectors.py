@@ -20,6 +20,9 @@ from ..errors import ConflictError
 
 _LENGTH = struct.Struct("<f")
 _MOST = 127
+_RAISE = 128
+_RAISED = bytes(byte ^ _RAISE for byte in range(256))
+"""Of each signed byte the unsigned one that is larger by `_RAISE`: bytes multiply fastest."""
 
 
 def pack(vector: Sequence[float]) -> bytes:
@@ -38,11 +41,23 @@ def codes_of(packed: bytes) -> memoryview:
 
 def cosine(one: bytes, other: bytes) -> float:
     """Return the cosine of two packed vectors; 0 where one is none, or their dimensions differ."""
-    if not one or len(one) != len(other):
-        return 0.0
-    product = sum(map(mul, codes_of(one), codes_of(other)))
-    lengths = _LENGTH.unpack_from(one)[0] * _LENGTH.unpack_from(other)[0]
-    return float(product / lengths)
+    return cosines(one, [other])[0]
+
+
+def cosines(one: bytes, others: Iterable[bytes]) -> list[float]:
+    """Return the `cosine` of a packed vector and each of others."""
+    if not one:
+        return [0.0 for _ in others]
+    codes, (length,) = codes_of(one).tolist(), _LENGTH.unpack_from(one)
+    raised = _RAISE * sum(codes)
+    found = []
+    for other in others:
+        if len(one) == len(other):
+            product = sum(map(mul, codes, other[_LENGTH.size :].translate(_RAISED))) - raised
+            found.append(float(product / (length * _LENGTH.unpack_from(other)[0])))
+        else:
+            found.append(0.0)
+    return found
 
 
 class Head(NamedTuple):

@@ -36,6 +36,9 @@ _ROW_PLACES = 224  # places to a row of postings: so many fit a page of SQLite's
 _AT_ONCE = 50  # rows of facts to a query
 _MOST_CHUNKS = 512  # rows of facts held in memory, 1 KiB each
 _MOST_KNOWN = 8_192  # facts of messages held in memory, some 150 bytes each
+_MOST_PLACES = 1 << 16  # places of postings held in memory, 4 bytes each
+_MOST_REMEMBERED = 512  # postings of a term with more places are read each time
+_TERM_PLACES = 64  # what a term itself takes, in places
 
 _MOST_SUMMED = 20_000  # of so many messages the postings are checked whole when it is opened
 
@@ -180,6 +183,13 @@ class PackedIndex(GrowingIndex):
         self._write_at = UNKEPT
         self._chunks: dict[int, tuple[int, memoryview]] = {}
         self._known: dict[int, Facts] = {}
+        self._places: dict[tuple[str, int, int], array[int]] = {}
+        self._places_count = 0
+
+    @property
+    def epoch(self) -> object:
+        """See `GrowingIndex.epoch`. With what is forgotten goes the whole index."""
+        return self._key, self._kept.generation
 
     # -- growing --------------------------------------------------------------------------------
 
@@ -318,11 +328,11 @@ class PackedIndex(GrowingIndex):
         self._require_unchanged(db)
         if not self._key:
             raise StoreError("the session is not in the store (deleted?)")
-        postings, columns, _ = self._unkept.contents()
+        postings, facts, _ = self._unkept.contents()
         added = self._write_postings(db, postings)
-        lengths, sessions, speakers, flags = columns
+        lengths, sessions, speakers, flags = zip(*facts, strict=True)
         numbers = self._write_speakers(db)
-        self._write_facts(db, (lengths, sessions, [numbers[n] for n in speakers], flags))
+        self._write_facts(db, (lengths, sessions, [numbers[name] for name in speakers], flags))
         kept = self._kept
         state = _State(
             kept.generation,
@@ -378,8 +388,8 @@ class PackedIndex(GrowingIndex):
         known = {name for name, _ in self._names}
         return [(name, at) for name, at in self._unkept.contents().speakers if name not in known]
 
-    def _write_speakers(self, db: Database) -> list[int]:
-        """Return the number of each speaker of what is written."""
+    def _write_speakers(self, db: Database) -> dict[str, int]:
+        """Return the number of each name that is kept now."""
         new = self._new_names()
         numbers = {name: n for n, (name, _) in enumerate([*self._names, *new])}
         key = self._key
@@ -390,7 +400,7 @@ class PackedIndex(GrowingIndex):
                 for name, at in new
             ],
         )
-        return [numbers[name] for name, _ in self._unkept.contents().speakers]
+        return numbers
 
     def _write_facts(self, db: Database, columns: tuple[Sequence[int], ...]) -> None:
         size, before = self._kept.size, self._kept.terms
@@ -445,43 +455,67 @@ class PackedIndex(GrowingIndex):
 
     def postings(self, term: str, stop: int, limit: int) -> Sequence[int]:
         """See `Index.postings`."""
-        new = self._unkept.postings(term, stop, limit)
-        if len(new) >= limit or not self._kept.size:
-            return new
-        kept = min(stop, self._kept.size)
-        with self._guarded():
-            old = self._kept_postings(self._name(term), kept, limit - len(new))
-        old.extend(new)
-        return old
+        return self.postings_of([term], stop, limit)[0]
 
-    def _kept_postings(self, term: bytes, stop: int, limit: int) -> array[int]:
+    def postings_of(self, terms: Iterable[str], stop: int, limit: int) -> list[Sequence[int]]:
+        """See `Index.postings_of`."""
+        kept, found = min(stop, self._kept.size), []
+        with self._guarded(), self._tables.borrowed() as db:
+            for term in terms:
+                new = self._unkept.postings(term, stop, limit)
+                if kept and len(new) < limit:
+                    old = self._kept_postings(db, term, kept, limit - len(new))
+                    found.append(old + array("I", new) if new else old)
+                else:
+                    found.append(new)
+        return found
+
+    def _kept_postings(self, db: Database, term: str, stop: int, limit: int) -> array[int]:
+        """Return the postings in the file; those of the rarer terms that were read last, from here.
+
+        Not to be changed.
+        """
+        asked = term, stop, limit
+        if (known := self._places.get(asked)) is not None:
+            return known
+        found = self._read_postings(db, self._name(term), stop, limit)
+        if len(found) <= _MOST_REMEMBERED:
+            if self._places_count > _MOST_PLACES:
+                self._places, self._places_count = {}, 0
+            self._places[asked] = found
+            self._places_count += len(found) + _TERM_PLACES
+        return found
+
+    def _read_postings(self, db: Database, term: bytes, stop: int, limit: int) -> array[int]:
         packed: list[bytes] = []
         missing, expected = limit, None
         rows = limit // _ROW_PLACES + 3  # which are enough: but for the newest, all are full
-        with self._tables.borrowed() as db:
-            for row in (cursor := db.execute(_NEWEST, (self._key, term, stop, rows))):
-                packed.append(self._checked_places(term, *row))
-                if expected is not None and row[1] != expected:
-                    raise CorruptError("a row of postings is missing")
-                expected = row[1] - 1
-                missing -= len(row[2]) // 4
-                if missing <= -_ROW_PLACES:  # of the newest row some may stand behind `stop`
-                    break
-            else:
-                if packed and expected != -1:
-                    raise CorruptError("a row of postings is missing")
-            cursor.close()
+        for row in (cursor := db.execute(_NEWEST, (self._key, term, stop, rows))):
+            packed.append(self._checked_places(term, *row))
+            if expected is not None and row[1] != expected:
+                raise CorruptError("a row of postings is missing")
+            expected = row[1] - 1
+            missing -= len(row[2]) // 4
+            if missing <= -_ROW_PLACES:  # of the newest row some may stand behind `stop`
+                break
+        else:
+            if packed and expected != -1:
+                raise CorruptError("a row of postings is missing")
+        cursor.close()
         places = array("I", b"".join(reversed(packed)))
         end = bisect_left(places, stop)
         return places[max(0, end - limit) : end]
 
     def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
         """See `Index.facts`."""
-        asked, known = list(indices), self._known
-        new = [i for i in asked if 0 <= i < self._kept.size and i not in known]
+        asked, known, size = list(indices), self._known, self._kept.size
+        found = {i: known[i] for i in asked if i in known}
+        if len(found) == len(asked):
+            return found
+        found.update(self._unkept.facts(asked))
+        new = [i for i in asked if 0 <= i < size and i not in known]
         if len(known) + len(new) > _MOST_KNOWN:
             known.clear()
-            new = [i for i in asked if 0 <= i < self._kept.size]
         with self._guarded():
             self._load({i // _CHUNK for i in new})
         chunks, names = self._chunks, [name for name, _ in self._names]
@@ -489,8 +523,7 @@ class PackedIndex(GrowingIndex):
             entries, at = chunks[i // _CHUNK][1], i % _CHUNK
             speaker = names[entries[2 * _CHUNK + at]]
             known[i] = Facts(entries[at], entries[_CHUNK + at], speaker, entries[3 * _CHUNK + at])
-        found = {i: known[i] for i in asked if i in known}
-        found.update(self._unkept.facts(asked))
+            found[i] = known[i]
         return found
 
     def session_end(self, start: int) -> int:
@@ -515,6 +548,8 @@ class PackedIndex(GrowingIndex):
 
     def _load(self, wanted: set[int]) -> None:
         """Have the rows of facts with these numbers in memory."""
+        if wanted <= self._chunks.keys():
+            return
         if len(self._chunks) + len(wanted) > _MOST_CHUNKS:
             self._chunks.clear()
         missing = sorted(wanted.difference(self._chunks))
