@@ -53,6 +53,7 @@ from .summary import (
     vet,
 )
 from .tombstone import is_tombstone
+from .tracing import Stopwatch, timed
 from .window import BRIDGE, OpenRound, Window
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Fold:
         staged: messages since the last commit.
         events: what a resume must know, since the last commit.
         notices: what observers will hear, since the last commit.
+        watch: times the turn that is under way; None where nobody listens.
     """
 
     def __init__(
@@ -167,6 +169,7 @@ class Fold:
         self.staged: list[Counted] = []
         self.events: list[Event] = []
         self.notices: list[MemoryEvent] = []
+        self.watch: Stopwatch | None = None
         self.clips: Mapping[int, Counted] = {}
         self._stored_clips: dict[int, Counted] = {}
         self._checkpoint_due = False
@@ -462,6 +465,9 @@ class Fold:
             at=self.count,
             max_ms=self.limits.max_policy_ms,
         )
+        if self.watch is not None:
+            took = planned.eviction.ms / 1_000
+            self.watch.took("policy", took, eviction=planned.eviction)
         self._record(planned.eviction, planned.leave)
         self._summarize(planned.leave)
         self.window = self._rebuilt(planned.stay, newest.tokens)
@@ -510,7 +516,10 @@ class Fold:
             text, folded = (running.text, ()) if offer is None else self._folded(offer)
             waiting = (*running.waiting[len(folded) :], *map(_waiting, left))
         else:
-            vetted = ask(self.summarizer, running, left, self._summary_room(), self.accountant)
+            room = self._summary_room()
+            vetted = timed(
+                self.watch, "summary", ask, self.summarizer, running, left, room, self.accountant
+            )
             if vetted.problem is not None:
                 self.fall_back("summarizer", vetted.problem)
             if vetted.text is None:

@@ -53,6 +53,7 @@ from .stores.base import Store, Version
 from .stores.memory import InMemoryStore
 from .summary import Summarizer, Waiting
 from .tombstone import is_tombstone
+from .tracing import timed
 from .transcript import Transcript
 from .turn import Turn
 from .window import Window
@@ -393,7 +394,8 @@ class Memory:
             if erased is not None:
                 gone = self._store.erase(self._session_id, version, *erased, fold.events)
             elif after != version:
-                self._store.append(self._session_id, version, fold.staged, fold.events)
+                append, name = self._store.append, self._session_id
+                timed(fold.watch, "commit", append, name, version, fold.staged, fold.events)
         except FiniteMemoryError:
             fold.rewind(mark)
             raise
@@ -484,7 +486,9 @@ class Memory:
                     needed=tokens,
                     available=limits.budget - limits.reserve,
                 )
-            recalled = self._recaller.bring_back(fold, query, self._version.messages)
+            watch = None if self._recall is None else fold.watch
+            bring_back, written = self._recaller.bring_back, self._version.messages
+            recalled = timed(watch, "recall", bring_back, fold, query, written)
             self._tell_of_recall()
             messages, place, lead = self._assembled(recalled)
             if recalled.tokens:

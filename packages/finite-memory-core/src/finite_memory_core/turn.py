@@ -11,24 +11,30 @@ from .context import Context
 from .errors import BusyError, ContextOverflowError
 from .fold import Mark
 from .messages import Message
+from .tracing import Stopwatch, timed
 
 if TYPE_CHECKING:
     from .memory import Memory
 
 
 class Turn:
-    """A turn under way: staged in memory, written when it ends well, undone when it does not."""
+    """A turn under way: staged in memory, written when it ends well, undone when it does not.
+
+    Attributes:
+        watch: times its steps; None where the memory has no observers.
+    """
 
     def __init__(self, memory: Memory, mark: Mark) -> None:
         self._memory = memory
         self._mark = mark
+        self.watch = memory._fold.watch = Stopwatch() if memory._observers else None
 
     def append(self, *messages: Message) -> None:
         """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
         memory = self._memory
         with memory._lock:
             self._require_open()
-            memory._push(memory._fold.mark(), messages)
+            timed(self.watch, "append", memory._push, memory._fold.mark(), messages)
 
     def context(self, query: str | None = None) -> Context:
         """Return what the model should see now, what is staged included."""
@@ -79,14 +85,17 @@ class Turn:
         with memory._lock:
             self._require_open()
             memory._turn = None
-            memory._commit(self._mark)
+            try:
+                memory._commit(self._mark)
+            finally:
+                memory._fold.watch = None
 
     def rollback(self) -> None:
         """Undo everything that is staged. Harmless on a turn that has ended."""
         memory = self._memory
         with memory._lock:
             if memory._turn is self:
-                memory._turn = None
+                memory._turn = memory._fold.watch = None
                 memory._fold.rewind(self._mark)
 
     def _require_open(self) -> None:
