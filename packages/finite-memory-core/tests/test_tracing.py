@@ -25,7 +25,7 @@ from finite_memory_core import (
     TurnFailed,
 )
 from finite_memory_core.testing import ScriptedBackend
-from finite_memory_core.tracing import Step, Stopwatch, TurnTrace, timed
+from finite_memory_core.tracing import Step, Stopwatch, TurnTrace
 
 from .strategies import prose, quarter
 from .test_atomic import FailingStore
@@ -223,7 +223,7 @@ def test_what_follows_a_turn_is_not_timed() -> None:
     assert memory._fold.watch is None
 
 
-def test_timed_notes_what_raises() -> None:
+def test_a_watch_notes_what_raises() -> None:
     """The error passes, and its name is in the step."""
     watch = Stopwatch()
 
@@ -231,7 +231,6 @@ def test_timed_notes_what_raises() -> None:
         raise ValueError(f"{number} {text}")
 
     with pytest.raises(ValueError, match="1 a"):
-        timed(watch, "policy", fail, 1, text="a")
-    assert 3 == timed(None, "policy", len, "abc")
+        watch.timed("policy", fail)(1, text="a")
     (step,) = watch.steps
     assert Step("policy", step.start, step.seconds, "ValueError") == step

@@ -200,7 +200,10 @@ class Chat:
         """Yield the pieces of the reply; where the context was too long, of one to a shorter."""
         while True:
             try:
-                with closed_after(turn.timed(ask(self.backend, turn.context))) as pieces:
+                asked: Iterator[Delta] = ask(self.backend, turn.context)
+                if turn.watch is not None:
+                    asked = turn.watch.asked(turn.context, asked)
+                with closed_after(asked) as pieces:
                     yield from pieces
             except ContextOverflowError as error:
                 turn.shorten(error)
@@ -211,7 +214,9 @@ class Chat:
         """Do the same from an asynchronous backend."""
         while True:
             try:
-                asked = turn.atimed(aask(self.backend, turn.context))
+                asked: AsyncIterator[Delta] = aask(self.backend, turn.context)
+                if turn.watch is not None:
+                    asked = turn.watch.aasked(turn.context, asked)
                 async with aclosed_after(asked) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -241,7 +246,7 @@ class _Turn:
 
     def __enter__(self) -> _Turn:
         self._staged = self._chat.memory.turn()
-        self._watch = self._staged.watch
+        self.watch = self._staged.watch
         try:
             if self._prices is not None:
                 self._staged.reckon(self._prices, self._idle)
@@ -280,16 +285,6 @@ class _Turn:
             error.add_note(f"the context cannot be made shorter: {budget}")
             raise error from budget
         self.context = self._staged.context()
-
-    def timed(self, pieces: Iterator[Delta]) -> Iterator[Delta]:
-        """Return the pieces of a reply, timed where somebody listens."""
-        watch = self._watch
-        return pieces if watch is None else watch.asked(self.context, pieces)
-
-    def atimed(self, pieces: AsyncIterator[Delta]) -> AsyncIterator[Delta]:
-        """Do the same with an asynchronous backend's."""
-        watch = self._watch
-        return pieces if watch is None else watch.aasked(self.context, pieces)
 
     def feed(self, piece: Delta) -> None:
         """Take in a piece of the reply."""
@@ -355,13 +350,13 @@ class _Turn:
         staged.commit()
         self._chat.ended = monotonic()
         self._reply = Reply(message, self.context, self._usage, memory.stats, finish)
-        if self._watch is not None:
+        if self.watch is not None:
             trace = None if is_partial else self._trace()
             memory.tell(TurnEnded(memory.session_id, self._reply, trace))
         return self._reply
 
     def _trace(self) -> TurnTrace | None:
-        watch, backend = self._watch, self._chat.backend
+        watch, backend = self.watch, self._chat.backend
         if watch is None:
             return None
         name, model = title(backend), getattr(backend, "model", None)
@@ -395,7 +390,7 @@ class _Turn:
             raise told from error
 
     def _tell_failure(self, error: BaseException, kept: bool) -> None:
-        if self._watch is not None:
+        if self.watch is not None:
             memory = self._chat.memory
             memory.tell(TurnFailed(memory.session_id, error, kept, self._trace()))
 

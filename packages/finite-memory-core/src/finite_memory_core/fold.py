@@ -53,7 +53,7 @@ from .summary import (
     vet,
 )
 from .tombstone import is_tombstone
-from .tracing import Stopwatch, timed
+from .tracing import Stopwatch
 from .window import BRIDGE, OpenRound, Window
 
 if TYPE_CHECKING:
@@ -516,10 +516,8 @@ class Fold:
             text, folded = (running.text, ()) if offer is None else self._folded(offer)
             waiting = (*running.waiting[len(folded) :], *map(_waiting, left))
         else:
-            room = self._summary_room()
-            vetted = timed(
-                self.watch, "summary", ask, self.summarizer, running, left, room, self.accountant
-            )
+            asking = ask if self.watch is None else self.watch.timed("summary", ask)
+            vetted = asking(self.summarizer, running, left, self._summary_room(), self.accountant)
             if vetted.problem is not None:
                 self.fall_back("summarizer", vetted.problem)
             if vetted.text is None:

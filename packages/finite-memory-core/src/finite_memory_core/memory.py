@@ -53,7 +53,6 @@ from .stores.base import Store, Version
 from .stores.memory import InMemoryStore
 from .summary import Summarizer, Waiting
 from .tombstone import is_tombstone
-from .tracing import timed
 from .transcript import Transcript
 from .turn import Turn
 from .window import Window
@@ -394,8 +393,10 @@ class Memory:
             if erased is not None:
                 gone = self._store.erase(self._session_id, version, *erased, fold.events)
             elif after != version:
-                append, name = self._store.append, self._session_id
-                timed(fold.watch, "commit", append, name, version, fold.staged, fold.events)
+                append = self._store.append
+                if fold.watch is not None:
+                    append = fold.watch.timed("commit", append)
+                append(self._session_id, version, fold.staged, fold.events)
         except FiniteMemoryError:
             fold.rewind(mark)
             raise
@@ -486,9 +487,10 @@ class Memory:
                     needed=tokens,
                     available=limits.budget - limits.reserve,
                 )
-            watch = None if self._recall is None else fold.watch
-            bring_back, written = self._recaller.bring_back, self._version.messages
-            recalled = timed(watch, "recall", bring_back, fold, query, written)
+            bring_back = self._recaller.bring_back
+            if fold.watch is not None and self._recall is not None:
+                bring_back = fold.watch.timed("recall", bring_back)
+            recalled = bring_back(fold, query, self._version.messages)
             self._tell_of_recall()
             messages, place, lead = self._assembled(recalled)
             if recalled.tokens:

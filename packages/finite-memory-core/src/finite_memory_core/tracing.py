@@ -103,6 +103,21 @@ class Stopwatch:
         start = max(0.0, self.seconds - seconds)
         self.steps.append(Step(name, start, seconds, why, first, context, eviction))
 
+    def timed(self, name: str, function: Callable[P, T]) -> Callable[P, T]:
+        """Return `function`, which notes how long it took when it is called."""
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            start = perf_counter()
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                self.took(name, perf_counter() - start, error)
+                raise
+            self.took(name, perf_counter() - start)
+            return result
+
+        return call
+
     def asked(self, context: Context, pieces: Iterator[Delta]) -> Generator[Delta, None, None]:
         """Yield the pieces of a reply to `context`, and note how long they took."""
         request = _Request(self, context)
@@ -150,24 +165,3 @@ class _Request:
     def ended(self, error: BaseException | None) -> None:
         took = perf_counter() - self._start
         self._watch.took("backend", took, error, first=self._first, context=self._context)
-
-
-def timed(
-    watch: Stopwatch | None,
-    name: str,
-    function: Callable[P, T],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Call `function`; where there is a watch, note how long it took."""
-    if watch is None:
-        return function(*args, **kwargs)
-    start = perf_counter()
-    try:
-        result = function(*args, **kwargs)
-    except BaseException as error:
-        watch.took(name, perf_counter() - start, error)
-        raise
-    watch.took(name, perf_counter() - start)
-    return result

@@ -11,7 +11,7 @@ from .context import Context
 from .errors import BusyError, ContextOverflowError
 from .fold import Mark
 from .messages import Message
-from .tracing import Stopwatch, timed
+from .tracing import Stopwatch
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -27,14 +27,20 @@ class Turn:
     def __init__(self, memory: Memory, mark: Mark) -> None:
         self._memory = memory
         self._mark = mark
-        self.watch = memory._fold.watch = Stopwatch() if memory._observers else None
+        self.watch: Stopwatch | None = None
+        if memory._observers:
+            self.watch = memory._fold.watch = Stopwatch()
 
     def append(self, *messages: Message) -> None:
         """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
         memory = self._memory
         with memory._lock:
             self._require_open()
-            timed(self.watch, "append", memory._push, memory._fold.mark(), messages)
+            mark = memory._fold.mark()
+            if self.watch is None:
+                memory._push(mark, messages)
+            else:
+                self.watch.timed("append", memory._push)(mark, messages)
 
     def context(self, query: str | None = None) -> Context:
         """Return what the model should see now, what is staged included."""
