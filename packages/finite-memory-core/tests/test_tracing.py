@@ -173,7 +173,7 @@ def test_a_turn_that_is_cancelled() -> None:
     class Slow(Backend):
         name = "slow:model-1"
 
-        def stream(self, context: Context) -> object:  # type: ignore[override]
+        def stream(self, context: Context) -> object:
             raise AssertionError
 
         async def astream(self, context: Context):  # type: ignore[no-untyped-def,override]
