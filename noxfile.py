@@ -216,7 +216,8 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     # Two steps: the lock file's newer versions of the same packages must not be asked for.
     install_tools(session, *test_group(distribution))
     extras = [*distribution.extras]
-    install_wheels(session, closure_of(distribution), *lowest, extras=extras, locked=False)
+    pinned = [*lowest, *distribution.limits.get("minimum-tests", ())]
+    install_wheels(session, closure_of(distribution), *pinned, extras=extras, locked=False)
     refuse_tree(session, distribution)
     session.run(*PYTEST, str(distribution.folder / "tests"))
 

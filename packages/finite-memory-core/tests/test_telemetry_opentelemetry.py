@@ -65,15 +65,14 @@ class Telemetry(NamedTuple):
     def points(self, name: str) -> list[tuple[dict[str, Any], float]]:
         """Return the attributes and the sum of each point of a metric."""
         data = self.reader.get_metrics_data()
-        found = []
+        found: list[Any] = []
         for resource in data.resource_metrics if data is not None else ():
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
                     if metric.name == name:
                         found += metric.data.data_points
         return [
-            (dict(p.attributes or {}), p.value if hasattr(p, "value") else p.sum)  # type: ignore[union-attr]
-            for p in found
+            (dict(p.attributes or {}), p.value if hasattr(p, "value") else p.sum) for p in found
         ]
 
 
@@ -102,7 +101,7 @@ def parent(span: ReadableSpan) -> int | None:
 def identity(span: ReadableSpan) -> int:
     """Return a span's id."""
     assert span.context is not None
-    return span.context.span_id
+    return int(span.context.span_id)
 
 
 class Model(Fake):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 
 import pytest
@@ -173,10 +174,10 @@ def test_a_turn_that_is_cancelled() -> None:
     class Slow(Backend):
         name = "slow:model-1"
 
-        def stream(self, context: Context) -> object:
+        def stream(self, context: Context) -> Iterator[Delta]:
             raise AssertionError
 
-        async def astream(self, context: Context):  # type: ignore[no-untyped-def,override]
+        async def astream(self, context: Context):  # type: ignore[no-untyped-def]
             yield Delta("One ")
             waiting.set()
             await asyncio.Event().wait()
