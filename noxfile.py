@@ -349,7 +349,8 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` go to ``benchmarks/run.py``."""
-    install_wheels(session, DISTRIBUTIONS[:1], extras=["postgres"])
+    extras = ["opentelemetry", "postgres", "prometheus"]
+    install_wheels(session, DISTRIBUTIONS[:1], "opentelemetry-sdk", extras=extras)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
