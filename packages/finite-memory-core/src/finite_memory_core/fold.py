@@ -138,6 +138,8 @@ class Fold:
         watch: times the turn that is under way; None where nobody listens.
     """
 
+    watch: Stopwatch | None = None  # of the class: one key more would unshare every fold's dict
+
     def __init__(
         self,
         session_id: str,
@@ -169,7 +171,6 @@ class Fold:
         self.staged: list[Counted] = []
         self.events: list[Event] = []
         self.notices: list[MemoryEvent] = []
-        self.watch: Stopwatch | None = None
         self.clips: Mapping[int, Counted] = {}
         self._stored_clips: dict[int, Counted] = {}
         self._checkpoint_due = False

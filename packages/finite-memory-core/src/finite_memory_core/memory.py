@@ -393,10 +393,11 @@ class Memory:
             if erased is not None:
                 gone = self._store.erase(self._session_id, version, *erased, fold.events)
             elif after != version:
-                append = self._store.append
-                if fold.watch is not None:
-                    append = fold.watch.timed("commit", append)
-                append(self._session_id, version, fold.staged, fold.events)
+                if fold.watch is None:
+                    self._store.append(self._session_id, version, fold.staged, fold.events)
+                else:
+                    append = fold.watch.timed("commit", self._store.append)
+                    append(self._session_id, version, fold.staged, fold.events)
         except FiniteMemoryError:
             fold.rewind(mark)
             raise
@@ -487,10 +488,11 @@ class Memory:
                     needed=tokens,
                     available=limits.budget - limits.reserve,
                 )
-            bring_back = self._recaller.bring_back
-            if fold.watch is not None and self._recall is not None:
-                bring_back = fold.watch.timed("recall", bring_back)
-            recalled = bring_back(fold, query, self._version.messages)
+            if fold.watch is None or self._recall is None:
+                recalled = self._recaller.bring_back(fold, query, self._version.messages)
+            else:
+                bring_back = fold.watch.timed("recall", self._recaller.bring_back)
+                recalled = bring_back(fold, query, self._version.messages)
             self._tell_of_recall()
             messages, place, lead = self._assembled(recalled)
             if recalled.tokens:

@@ -94,15 +94,20 @@ class Turn:
             try:
                 memory._commit(self._mark)
             finally:
-                memory._fold.watch = None
+                self._stop()
 
     def rollback(self) -> None:
         """Undo everything that is staged. Harmless on a turn that has ended."""
         memory = self._memory
         with memory._lock:
             if memory._turn is self:
-                memory._turn = memory._fold.watch = None
+                memory._turn = None
                 memory._fold.rewind(self._mark)
+                self._stop()
+
+    def _stop(self) -> None:
+        if self.watch is not None:
+            self._memory._fold.watch = None
 
     def _require_open(self) -> None:
         if self._memory._turn is not self:
