@@ -220,7 +220,8 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     # Two steps: the lock file's newer versions of the same packages must not be asked for.
     install_tools(session, *test_group(distribution))
     extras = [*distribution.extras]
-    install_wheels(session, closure_of(distribution), *lowest, extras=extras, locked=False)
+    pinned = [*lowest, *distribution.limits.get("minimum-test-requirements", ())]
+    install_wheels(session, closure_of(distribution), *pinned, extras=extras, locked=False)
     refuse_tree(session, distribution)
     names = distribution.limits.get("minimums-tests", ["tests"])
     suites = [str(path) for name in names for path in sorted(distribution.folder.glob(name))]
@@ -354,7 +355,8 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; arguments after ``--`` go to ``benchmarks/run.py``."""
-    install_wheels(session, DISTRIBUTIONS[:1], extras=["postgres"])
+    extras = ["opentelemetry", "postgres", "prometheus"]
+    install_wheels(session, DISTRIBUTIONS[:1], "opentelemetry-sdk", extras=extras)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

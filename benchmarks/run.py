@@ -23,7 +23,9 @@ from benchmarks.options import Options  # noqa: E402
 from benchmarks.tables import write_between  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-BENCHMARKS = ("turn_cost", "prefix_cache", "conformance", "archive_memory", "store_cost")
+BENCHMARKS = (
+    "turn_cost", "prefix_cache", "conformance", "archive_memory", "store_cost", "telemetry",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

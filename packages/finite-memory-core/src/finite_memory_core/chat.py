@@ -31,6 +31,7 @@ from .events import TurnEnded, TurnFailed
 from .memory import Memory
 from .messages import Message, Role, ToolCall
 from .stats import MemoryStats
+from .tracing import TurnTrace
 from .window import MARK
 
 RESENDS = 2
@@ -158,7 +159,7 @@ class Chat:
         The last piece has `reply`. Closing the iterator early interrupts the turn. Nothing
         happens before the first piece is asked for. Arguments and errors are those of `send`.
         """
-        with _Turn(self, said) as turn:
+        with _Turn(self, said, streams=True) as turn:
             with closed_after(self._pieces(turn)) as pieces:
                 for piece in pieces:
                     turn.feed(piece)
@@ -185,7 +186,7 @@ class Chat:
         asynchronous iterator that is merely dropped is closed a little later, by the event loop,
         and until then the turn is under way.
         """
-        with _Turn(self, said) as turn:
+        with _Turn(self, said, streams=True) as turn:
             async with aclosed_after(self._apieces(turn)) as pieces:
                 async for piece in pieces:
                     turn.feed(piece)
@@ -204,7 +205,10 @@ class Chat:
         """Yield the pieces of the reply; where the context was too long, of one to a shorter."""
         while True:
             try:
-                with closed_after(ask(self.backend, turn.context)) as pieces:
+                asked: Iterator[Delta] = ask(self.backend, turn.context)
+                if turn.watch is not None:
+                    asked = turn.watch.asked(turn.context, asked)
+                with closed_after(asked) as pieces:
                     yield from pieces
             except ContextOverflowError as error:
                 turn.shorten(error)
@@ -215,7 +219,10 @@ class Chat:
         """Do the same from an asynchronous backend."""
         while True:
             try:
-                async with aclosed_after(aask(self.backend, turn.context)) as pieces:
+                asked: AsyncIterator[Delta] = aask(self.backend, turn.context)
+                if turn.watch is not None:
+                    asked = turn.watch.aasked(turn.context, asked)
+                async with aclosed_after(asked) as pieces:
                     async for piece in pieces:
                         yield piece
             except ContextOverflowError as error:
@@ -227,10 +234,11 @@ class Chat:
 class _Turn:
     """One turn, without I/O. As a context manager it undoes itself, or is kept, when it fails."""
 
-    def __init__(self, chat: Chat, said: tuple[str | Message, ...]) -> None:
+    def __init__(self, chat: Chat, said: tuple[str | Message, ...], streams: bool = False) -> None:
         if not said:
             raise MessageError("send needs something to say: text, or messages")
         self._chat = chat
+        self._streams = streams
         self._said = [_message(one, chat.clock) for one in said]
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
@@ -243,14 +251,16 @@ class _Turn:
 
     def __enter__(self) -> _Turn:
         self._staged = self._chat.memory.turn()
+        self.watch = self._staged.watch
         try:
             if self._prices is not None:
                 self._staged.reckon(self._prices, self._idle)
             self._staged.append(*self._said)
             self.context = self._staged.context()
             self._require_answers()
-        except BaseException:
+        except BaseException as error:
             self._staged.rollback()
+            self._tell_failure(error, kept=False)
             raise
         return self
 
@@ -332,9 +342,9 @@ class _Turn:
         )
         return _message(message, self._chat.clock)
 
-    def _record(self, message: Message, finish: str) -> Reply:
+    def _record(self, message: Message, finish: str, *, is_partial: bool = False) -> Reply:
         memory, staged = self._chat.memory, self._staged
-        if self._usage is not None and finish != INTERRUPTED:  # else it may be half the story
+        if self._usage is not None and not is_partial:  # else it may be half the story
             staged.report_usage(self.context, self._usage, self._prices, self._idle)
         try:
             staged.append(message)
@@ -345,8 +355,25 @@ class _Turn:
         staged.commit()
         self._chat.ended = monotonic()
         self._reply = Reply(message, self.context, self._usage, memory.stats, finish)
-        memory.tell(TurnEnded(memory.session_id, self._reply))
+        if self.watch is not None:
+            trace = None if is_partial else self._trace()
+            memory.tell(TurnEnded(memory.session_id, self._reply, trace))
         return self._reply
+
+    def _trace(self) -> TurnTrace | None:
+        watch, backend = self.watch, self._chat.backend
+        if watch is None:
+            return None
+        name, model = title(backend), getattr(backend, "model", None)
+        return TurnTrace(
+            watch.began,
+            watch.seconds,
+            name,
+            model if isinstance(model, str) else name.partition(":")[2] or None,
+            self._streams,
+            tuple(self._said),
+            tuple(watch.steps),
+        )
 
     # -- failing --------------------------------------------------------------------------------
 
@@ -363,10 +390,14 @@ class _Turn:
         finally:
             self._staged.rollback()  # does nothing to a turn that was recorded
         told = self._told(error, kept)
-        memory = self._chat.memory
-        memory.tell(TurnFailed(memory.session_id, told, kept))
+        self._tell_failure(told, kept)
         if told is not error:
             raise told from error
+
+    def _tell_failure(self, error: BaseException, kept: bool) -> None:
+        if self.watch is not None:
+            memory = self._chat.memory
+            memory.tell(TurnFailed(memory.session_id, error, kept, self._trace()))
 
     def _keep_partial(self, error: BaseException) -> bool:
         """Record the question and the partial reply, where that is wanted and can be."""
@@ -374,7 +405,7 @@ class _Turn:
             return False
         self._calls.clear()  # their results would be waited for
         try:
-            self._record(self._put_together(INTERRUPTED), INTERRUPTED)
+            self._record(self._put_together(INTERRUPTED), INTERRUPTED, is_partial=True)
         except FiniteMemoryError as other:
             error.add_note(f"the partial reply could not be kept: {other}")
             return False

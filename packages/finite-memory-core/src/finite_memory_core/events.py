@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .eviction import Eviction
     from .messages import Message
     from .recall import Hit
+    from .tracing import TurnTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +135,30 @@ class ContextBuilt(MemoryEvent):
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded(MemoryEvent):
-    """A chat's turn was recorded."""
+    """A chat's turn was recorded.
+
+    Attributes:
+        reply: what it came to.
+        trace: how it went; None for a partial reply that is kept, whose `TurnFailed` follows.
+    """
 
     reply: Reply
+    trace: TurnTrace | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TurnFailed(MemoryEvent):
-    """A chat's turn ended in `error`; it was undone, or `kept` as interrupted."""
+    """A chat's turn ended in `error`; it was undone, or `kept` as interrupted.
+
+    Attributes:
+        error: why.
+        kept: whether the question and the partial reply were recorded.
+        trace: how it went.
+    """
 
     error: BaseException
     kept: bool
+    trace: TurnTrace | None = field(default=None, compare=False, repr=False)
 
 
 class Observer(Protocol):

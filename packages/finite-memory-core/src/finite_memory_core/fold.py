@@ -304,6 +304,9 @@ class Fold:
             at=self.count,
             max_ms=self.state.limits.max_policy_ms,
         )
+        if self.journal.watch is not None:
+            took = planned.eviction.ms / 1_000
+            self.journal.watch.took("policy", took, eviction=planned.eviction)
         self._record(planned.eviction, planned.leave)
         self._fold_in(planned.leave)
         self.window = self._rebuilt(planned.stay, newest.tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .events import FellBack, MemoryEvent
 from .stats import Totals
 from .stores.base import Counted, Event
+from .tracing import Stopwatch
 
 
 class Journal:
@@ -16,13 +17,15 @@ class Journal:
         staged: messages since the last commit.
         events: what a resume must know, since the last commit.
         notices: what observers will hear, since the last commit.
+        watch: times the steps of the turn that is under way; None where nobody listens.
     """
 
-    __slots__ = ("events", "notices", "session_id", "staged", "totals")
+    __slots__ = ("events", "notices", "session_id", "staged", "totals", "watch")
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         self.totals = Totals()
+        self.watch: Stopwatch | None = None
         self.staged: list[Counted] = []
         self.events: list[Event] = []
         self.notices: list[MemoryEvent] = []

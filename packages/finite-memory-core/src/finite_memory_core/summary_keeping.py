@@ -102,7 +102,9 @@ class SummaryKeeper:
         self, summarizer: Summarizer, running: Running, left: Sequence[Block], room: int
     ) -> tuple[str, tuple[Waiting, ...]]:
         """Return the text that stands from now on, and what of `left` is in it."""
-        vetted = ask(summarizer, running, left, room, self._accountant)
+        watch = self._journal.watch
+        asking = ask if watch is None else watch.timed("summary", ask)
+        vetted = asking(summarizer, running, left, room, self._accountant)
         if vetted.problem is not None:
             self._journal.fall_back("summarizer", vetted.problem)
         lost = len(left) if vetted.text is None else 0

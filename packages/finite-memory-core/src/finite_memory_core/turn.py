@@ -11,6 +11,7 @@ from .context import Context
 from .errors import BusyError, ContextOverflowError
 from .fold import Fold, Mark
 from .messages import Message
+from .tracing import Stopwatch
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -18,19 +19,30 @@ if TYPE_CHECKING:
 
 
 class Turn:
-    """A turn under way: staged in memory, written when it ends well, undone when it does not."""
+    """A turn under way: staged in memory, written when it ends well, undone when it does not.
+
+    Attributes:
+        watch: times its steps; None where the memory has no observers.
+    """
 
     def __init__(self, memory: Memory, mark: Mark) -> None:
         self._memory = memory
         self._recorder = memory._recorder
         self._mark = mark
+        self.watch: Stopwatch | None = None
+        if self._recorder.observers:
+            self.watch = self._recorder.fold.journal.watch = Stopwatch()
 
     def append(self, *messages: Message) -> None:
         """Stage messages; see `Memory.append`. If it raises, only this call is undone."""
         recorder = self._recorder
         with recorder.lock:
             self._require_open()
-            recorder.push(recorder.fold.mark(), messages)
+            mark = recorder.fold.mark()
+            if self.watch is None:
+                recorder.push(mark, messages)
+            else:
+                self.watch.timed("append", recorder.push)(mark, messages)
 
     def context(self, query: str | None = None) -> Context:
         """Return what the model should see now, what is staged included."""
@@ -81,14 +93,17 @@ class Turn:
         with recorder.lock:
             self._require_open()
             recorder.turn = None
-            recorder.commit(self._mark)
+            try:
+                recorder.commit(self._mark)
+            finally:
+                recorder.fold.journal.watch = None
 
     def rollback(self) -> None:
         """Undo everything that is staged. Harmless on a turn that has ended."""
         recorder = self._recorder
         with recorder.lock:
             if recorder.turn is self:
-                recorder.turn = None
+                recorder.turn = recorder.fold.journal.watch = None
                 recorder.fold.rewind(self._mark)
 
     def _require_open(self) -> None:

@@ -90,6 +90,11 @@ class Recaller:
         self._found = NOTHING
 
     @property
+    def recalls(self) -> bool:
+        """Whether anything is brought back at all."""
+        return self._recall is not None
+
+    @property
     def scope(self) -> str | None:
         """What the searched sessions have in common; None for this one alone."""
         return None if self._recall is None else self._recall.scope
