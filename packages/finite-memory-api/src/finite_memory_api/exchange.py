@@ -20,7 +20,7 @@ from .codecs.base import NoReply, Overfull, Reader, Refusal, StreamError
 from .failures import failure, told_by
 from .keys import redact
 from .prices import cost
-from .sse import EventDecoder, EventTooLarge
+from .sse import Event, EventDecoder, EventTooLarge
 
 MOST_ERROR_BYTES = 1_000_000
 MOST_REPLY_BYTES = 256_000_000
@@ -251,16 +251,11 @@ class _Attempt:
         alive, chunk = self._call.clock(), first
         while chunk is not None:
             comments = decoder.comments
-            try:
-                events = decoder.feed(chunk)
-            except EventTooLarge as error:
-                raise self._unreadable(str(error)) from None
+            events = self._fed(decoder, chunk)
             for event in events:
                 yield from self._said(self._taken(reader.event, event))
             if reader.over:
-                if punctual:
-                    yield from self._rest()
-                return
+                break
             if events or comments != decoder.comments:
                 alive = self._call.clock()
             elif self._call.clock() - alive > self._call.limits.idle and not reader.complete:
@@ -268,13 +263,21 @@ class _Attempt:
             try:
                 chunk = yield from self._read()
             except errors.TemporaryError:
-                if reader.complete:  # what follows the end is only politeness
-                    return
-                raise
-        if not reader.complete:
+                if not reader.complete:
+                    raise
+                return  # what follows the end is only politeness
+        if reader.over and punctual:
+            yield from self._rest()
+        elif not reader.complete:
             raise errors.ConnectionLostError(
                 f"the stream of backend {self._call.backend!r} ended before the reply did"
             )
+
+    def _fed(self, decoder: EventDecoder, chunk: bytes) -> list[Event]:
+        try:
+            return decoder.feed(chunk)
+        except EventTooLarge as error:
+            raise self._unreadable(str(error)) from None
 
     def _rest(self) -> Generator[Any, Any, None]:
         """Read what stands behind the end, if it is there already."""

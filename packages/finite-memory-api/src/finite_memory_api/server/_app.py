@@ -190,7 +190,7 @@ class Proxy:
     async def _relay(
         self, asked: _Asked, path: str, headers: Headers, body: bytes, send: Send
     ) -> int:
-        """Ask the upstream, again with less where that was too much, and send on what it answers."""
+        """Ask the upstream, again with less where that was too much; send on what it answers."""
         assert self._upstream is not None  # noqa: S101
         for tries in range(TRIES + 1):
             request = self._upstream.request(
@@ -261,6 +261,15 @@ class Proxy:
         asked.ours = [(k, v) for k, v in asked.ours if k == f"{OURS}session"]
         asked.ours += self._told(made)
         return made.body
+
+    def _learn(self, bounded: Bounded, reader: Reader) -> None:
+        reported = reader.reported()
+        if reported is None:
+            return
+        self.bounder.learnt.observe(bounded.model, bounded.counted, reported.prompt)
+        self.metrics.add("prompt_tokens_total", reported.prompt)
+        if reported.cached is not None:
+            self.metrics.add("cached_tokens_total", reported.cached)
 
     def _check_announced(self, asked: _Asked) -> None:
         length = asked.headers.get("content-length", "0")
@@ -348,8 +357,8 @@ class Proxy:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:
-                _LOG.exception("an observer failed")
+            except Exception as failed:  # noqa: BLE001  (an observer's own fault is not the client's)
+                _LOG.error("an observer failed", exc_info=failed)
 
     def _add(self, made: Bounded) -> None:
         self.metrics.add("messages_total", made.messages)

@@ -151,9 +151,7 @@ class Archives:
         """Close the store."""
         self._store.close()
 
-    def keep(
-        self, history: History, root: str, cost: Cost, work: Callable[[Kept], _Made]
-    ) -> _Made:
+    def keep(self, history: History, root: str, cost: Cost, work: Callable[[Kept], _Made]) -> _Made:
         """Store what is new in `history`, once, whoever else does so; return what `work` returns.
 
         `work` is done again where another worker wrote to the session before it could.
