@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import tracemalloc
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -272,7 +271,7 @@ def test_a_group_that_grew_is_encoded_again() -> None:
 
 def test_sessions_are_laid_out_apart_and_forgotten_in_turn() -> None:
     """No more bytes are held than allowed, the latest sessions stay, and nothing is mixed up."""
-    counting = Counting(most=3_000)
+    counting = Counting(most=1_000)
     for name in ("a", "b", "c", "c", "a"):
         memory = Memory(1_000, session_id=name)
         memory.append(Message.user(name))
@@ -352,20 +351,25 @@ def test_unknown_models_have_no_price() -> None:
     assert OpenAIBackend("gpt-4o", api_key="k", prices=None).prices is None
 
 
+def _brief(group: Group, _: Group) -> bytes:
+    return group[0].text.encode()
+
+
 def test_the_cap_of_what_is_remembered_holds_for_short_messages_too() -> None:
     """Their objects take far more memory than their text."""
     most = 2_000_000
-    layouts = Layouts(Rules(hoist=False, merge=False), lambda group, _: b'{"a":"b"}', most)
+    layouts = Layouts(Rules(hoist=False, merge=False), _brief, most)
 
     def talk(session: int) -> None:
-        said = [Message.user(f"{session} {number}") for number in range(100)]
-        layouts.of(replace(context_of(*said), session_id=str(session)))
+        memory = Memory(100_000, session_id=str(session))
+        memory.append(*(Message.user(f"{session} {number}") for number in range(100)))
+        layouts.of(memory.context())
 
     talk(0)
     gc.collect()
     tracemalloc.start()
     try:
-        for session in range(1, 60):
+        for session in range(1, 120):
             talk(session)
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from finite_memory_core import Context, Message, Role
 
-_OBJECTS = 1_200
+_OBJECTS = 400
 """Bytes of the objects that a message is: itself, its part of lists and tuples, its fragment's."""
 
 Group: TypeAlias = tuple[Message, ...]
