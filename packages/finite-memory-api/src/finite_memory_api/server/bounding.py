@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -38,7 +38,7 @@ class History:
     wire: Wire
     head: int
     units: list[Unit]
-    chain: list[bytes]
+    chain: Sequence[bytes]
 
     @property
     def model(self) -> str:
@@ -89,7 +89,7 @@ def history_of(scanned: Scanned, wire: Wire) -> History:
     items = scanned.items or []
     plain = grouping.plainness(items)
     head, units = grouping.group(items, wire, plain)
-    return History(scanned, wire, head, units, grouping.chain(scanned, units, plain))
+    return History(scanned, wire, head, units, grouping.Chain(scanned, units, plain))
 
 
 class Bounder:
@@ -305,19 +305,19 @@ def _assembled(history: History, standing: Sequence[int], quoted: str | None) ->
 
     Where a unit between two messages of one role has left, these are joined.
     """
-    scanned, wire = history.scanned, history.wire
+    scanned, wire, units = history.scanned, history.wire, history.units
     items = scanned.items or []
     pieces = [scanned.span(i) for i in range(history.head)]
-    led, last = False, -1
+    opening = next((place for place in standing if units[place].role != "system"), -1)
+    asked = -1 if quoted is None else history.question
+    last = -1
     before: Mapping[str, Any] | None = None  # what the last piece says
-    for place in standing:
-        unit = history.units[place]
+    for place, stop in _runs(standing, (opening, asked)):
+        unit = units[place]
         item, piece = items[unit.start], scanned.span(unit.start)
-        if not led and unit.role != "system":
-            led = True
-            if unit.role != "user":
-                pieces.append(wire.spoken(BRIDGE))
-        if quoted is not None and place == history.question:
+        if place == opening and unit.role != "user":
+            pieces.append(wire.spoken(BRIDGE))
+        if quoted is not None and place == asked:
             whole = quoting(quoted, item, wire)
             if whole is None:
                 pieces.append(wire.spoken(quoted))
@@ -328,6 +328,25 @@ def _assembled(history: History, standing: Sequence[int], quoted: str | None) ->
             pieces.pop()
             item, piece = one, encode(one)
         pieces.append(piece)
-        pieces += [scanned.span(i) for i in range(unit.start + 1, unit.stop)]
-        last, before = place, item if unit.stop == unit.start + 1 else items[unit.stop - 1]
+        second, end = unit.start + 1, units[stop - 1].stop
+        if second < end - 1:
+            pieces.append(scanned.run(second, end - 2))
+        if second < end:  # apart from the others, for what comes may have to join it
+            item = items[end - 1]
+            pieces.append(scanned.span(end - 1))
+        last, before = stop - 1, item
     return scanned.with_items(pieces)
+
+
+def _runs(places: Sequence[int], heads: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Yield runs of places that stand side by side, [first, stop); each of `heads` begins one."""
+    first = stop = -1
+    for place in places:
+        if place == stop and place not in heads:
+            stop += 1
+            continue
+        if first >= 0:
+            yield first, stop
+        first, stop = place, place + 1
+    if first >= 0:
+        yield first, stop
