@@ -52,7 +52,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
     "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "postgres", "docs",
-    "demo", "minimums", "tests", "llama",
+    "demo", "minimums", "tests", "wires", "llama",
 ]  # fmt: skip
 
 
@@ -239,9 +239,39 @@ def llama(session: nox.Session) -> None:
     install_wheels(session, closure_of(api), *needed, extras=[*api.extras])
     refuse_tree(session, api)
     told = session.run("python", SCRIPTS / "llama_server.py", silent=True, stderr=None)
-    environment = {"FINITE_MEMORY_LLAMA_SERVER": str(told).strip()}
+    environment = {"FINITE_MEMORY_LLAMA_SERVER": str(told).strip(), **install_node(session, api)}
     suite = str(api.folder / "tests" / "llama")
     session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
+
+
+@nox.session(requires=["build"])
+def wires(session: nox.Session) -> None:
+    """Test finite-memory-api against published specifications, and a mock of the providers.
+
+    Needs Node.js and npm for most of it. Arguments after ``--`` go to pytest.
+    """
+    api = next(d for d in DISTRIBUTIONS if d.short == "api")
+    content = nox.project.load_toml(api.pyproject)
+    needed = [*test_group(api), *group("wires", content)]
+    install_wheels(session, closure_of(api), *needed, extras=[*api.extras])
+    refuse_tree(session, api)
+    suite = str(api.folder / "tests" / "wires")
+    environment = install_node(session, api)
+    session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
+
+
+def install_node(session: nox.Session, distribution: Distribution) -> dict[str, str]:
+    """Install what a distribution's tests need from npm, as pinned; return where that is."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        session.warn("Node.js and npm are not on PATH: the tests that need them will skip")
+        return {}
+    place = Path(session.create_tmp()) / "node"
+    place.mkdir(exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(distribution.folder / "tests" / "node" / name, place / name)
+    options = ("--ignore-scripts", "--no-audit", "--no-fund")
+    session.run("npm", "ci", "--prefix", str(place), *options, external=True)
+    return {"FINITE_MEMORY_NODE": str(place)}
 
 
 # ---------------------------------------------------------------- promises of a wheel

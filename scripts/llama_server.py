@@ -51,8 +51,9 @@ def build(scratch: Path, program: Path) -> None:
     """Download, compile, and put it in its place."""
     print(f"building {program.name} {VERSION}, once: some ten minutes", file=sys.stderr)
     wanted = f"llama-cpp-python=={VERSION}"
-    fetch = ("-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", scratch)
-    run(sys.executable, *fetch, wanted)
+    # Of this one alone: what it is built with need not be built too.
+    from_source = ("--no-deps", "--no-binary", "llama-cpp-python")
+    run(sys.executable, "-m", "pip", "download", "-q", *from_source, "-d", scratch, wanted)
     with tarfile.open(next(scratch.glob("*.tar.gz"))) as archive:
         archive.extractall(scratch, filter="data")
     source = next(scratch.glob("*/vendor/llama.cpp"))

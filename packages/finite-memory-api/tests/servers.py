@@ -22,7 +22,8 @@ class Answer:
         chunks: the body, one write and one HTTP chunk each.
         end: ``"clean"`` ends the body as HTTP wants it; ``"fin"`` closes inside a chunk;
             ``"abort"`` resets the connection; ``"stall"`` sends nothing more until the client
-            has gone or the server is closed; ``"silent"`` does so before the first byte.
+            has gone or the server is closed; ``"silent"`` does so before the first byte;
+            ``"drip head"`` and ``"drip chunk"`` go on for ever, in the header and in a chunk's.
     """
 
     chunks: Sequence[bytes] = ()
@@ -97,6 +98,10 @@ class Server:
         if answer.end == "silent":
             self._wait(connection)
             return
+        if answer.end == "drip head":
+            connection.sendall(b"HTTP/1.1 200 Told\r\n")
+            self._wait(connection, b"x-more: 1\r\n")
+            return
         headers = {
             "content-type": answer.kind,
             "transfer-encoding": "chunked",
@@ -117,11 +122,14 @@ class Server:
         elif end == "abort":
             linger = struct.pack("ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        elif end == "drip chunk":
+            connection.sendall(b"ff;")
+            self._wait(connection, b"a")
         else:
             self._wait(connection)
 
-    def _wait(self, connection: socket.socket) -> None:
-        """Send nothing until the client hangs up or this server closes."""
+    def _wait(self, connection: socket.socket, drop: bytes = b"") -> None:
+        """Send nothing, or a drop now and then, until the client hangs up or this server closes."""
         connection.settimeout(0.05)
         while not self._closing.is_set():
             try:
@@ -129,7 +137,7 @@ class Server:
                     self.hung_up.set()
                     return
             except TimeoutError:
-                continue
+                connection.sendall(drop)
             except OSError:
                 self.hung_up.set()
                 return

@@ -20,7 +20,7 @@ from finite_memory_api.server._running import config_of
 
 @dataclass
 class Running:
-    """A server that runs in a thread until it is closed."""
+    """A server that runs in a thread until it is closed; no fault of ours may pass unnoticed."""
 
     url: str
     proxy: Proxy
@@ -28,6 +28,7 @@ class Running:
     server: Any
     thread: Thread
     client: httpx2.Client
+    injected: bool = False
 
     def post(self, path: str, body: Any = None, **more: Any) -> httpx2.Response:
         """Post `body` as JSON, or bytes as they are."""
@@ -40,11 +41,14 @@ class Running:
         self.server.should_exit = True
         self.thread.join(30)
         assert not self.thread.is_alive()
+        assert self.injected or {event.what for event in self.events} <= KNOWN
 
 
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Reading the certificates of all authorities takes long, and nothing here speaks TLS."""
 
+KNOWN = {"BudgetError", "StoreError", "Unreachable"}
+"""What a server passes requests through for; anything else is a fault, unless it was injected."""
 Starter = Callable[..., Running]
 
 

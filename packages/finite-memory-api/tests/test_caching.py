@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -221,6 +223,17 @@ def test_openrouter_is_marked_for_the_models_that_want_it() -> None:
         assert marks == marked_texts(HTTPBackend(model, "openrouter", api_key="k"), context)
 
 
+def test_openrouters_responses_have_no_place_for_a_breakpoint() -> None:
+    """Neither Anthropic's there nor OpenAI's, so none is written and no lifetime is taken."""
+    context = context_of(Message.system("Be brief."), Message.user("u1"))
+    given: dict[str, Any] = {"api": "openai-responses", "api_key": "k"}
+    for model in ("anthropic/claude-sonnet-5", "openai/gpt-5.6-sol"):
+        sent = HTTPBackend(model, "openrouter", **given)._codec.body(context).decode()
+        assert not any(mark in sent for mark in MARKS)
+        with pytest.raises(ConfigError, match="takes no lifetime"):
+            HTTPBackend(model, "openrouter", cache_ttl="1h", **given)
+
+
 class Counting:
     """Layouts that tell which groups they encode."""
 
@@ -258,7 +271,7 @@ def test_a_group_that_grew_is_encoded_again() -> None:
 
 def test_sessions_are_laid_out_apart_and_forgotten_in_turn() -> None:
     """No more bytes are held than allowed, the latest sessions stay, and nothing is mixed up."""
-    counting = Counting(most=100)
+    counting = Counting(most=1_000)
     for name in ("a", "b", "c", "c", "a"):
         memory = Memory(1_000, session_id=name)
         memory.append(Message.user(name))
@@ -336,3 +349,30 @@ def test_unknown_models_have_no_price() -> None:
     assert prices_of("groq", "gpt-4o") is None
     assert OpenAIBackend("gpt-99", api_key="k").prices is None
     assert OpenAIBackend("gpt-4o", api_key="k", prices=None).prices is None
+
+
+def _brief(group: Group, _: Group) -> bytes:
+    return group[0].text.encode()
+
+
+def test_the_cap_of_what_is_remembered_holds_for_short_messages_too() -> None:
+    """Their objects take far more memory than their text."""
+    most = 2_000_000
+    layouts = Layouts(Rules(hoist=False, merge=False), _brief, most)
+
+    def talk(session: int) -> None:
+        memory = Memory(100_000, session_id=str(session))
+        memory.append(*(Message.user(f"{session} {number}") for number in range(100)))
+        layouts.of(memory.context())
+
+    talk(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for session in range(1, 120):
+            talk(session)
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most / 4 < held < most * 1.5

@@ -86,6 +86,37 @@ def test_a_stall_is_noticed(serve: Serve, wire: Wire, drive: Callable[..., Reply
 
 
 @EACH_DRIVE
+@pytest.mark.parametrize("end", ["drip head", "drip chunk", "silent", "stall"])
+def test_the_deadline_holds_in_every_phase(
+    serve: Serve, drive: Callable[..., Reply], end: str
+) -> None:
+    """However busily a server says nothing; each byte starts the idle time anew, but not this."""
+    wire = WIRES["openai-chat"]
+    server = serve(cut(wire, end))
+    memory = memory_of(*SAID)
+    before = state_of(memory)
+    backend = wire.backend(server.url, timeout=0.5, idle_timeout=250)
+    with pytest.raises(BackendError, match=r"did not finish within 0\.5 s") as caught:
+        drive(Chat(backend, memory), "Three?")
+    assert isinstance(caught.value, Interrupted | DeadlineError)
+    assert before == state_of(memory)
+    assert server.hung_up.wait(10)
+
+
+@EACH_DRIVE
+@pytest.mark.parametrize("api", [api for api in WIRES if api != "gemini"])
+def test_nothing_is_waited_for_behind_the_last_event(
+    serve: Serve, api: str, drive: Callable[..., Reply]
+) -> None:
+    """A server that forgets to end the body holds nobody up."""
+    wire = WIRES[api]
+    server = serve(Answer(wire.stream(["Four."]), end="stall"))
+    backend = wire.backend(server.url, timeout=250, idle_timeout=250)
+    assert drive(Chat(backend, memory_of(*SAID)), "Three?").text == "Four."
+    assert server.hung_up.wait(10)
+
+
+@EACH_DRIVE
 @EACH_WIRE
 def test_any_cut_of_the_bytes_gives_the_same_reply(
     serve: Serve, wire: Wire, drive: Callable[..., Reply]

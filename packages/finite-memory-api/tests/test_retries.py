@@ -12,6 +12,7 @@ from finite_memory_api import errors
 from finite_memory_api.codecs.base import Reader
 from finite_memory_api.codecs.openai_chat import ChatReader
 from finite_memory_api.exchange import (
+    POLITE_SECONDS,
     Call,
     Close,
     Head,
@@ -241,23 +242,21 @@ def test_every_error_can_be_caught_as_one() -> None:
     assert all(issubclass(kind, BackendError) for kind in raised)
 
 
-@pytest.mark.parametrize(
-    ("headers", "reads"),
-    [
-        ({"transfer-encoding": "chunked"}, True),
-        ({"content-length": "999"}, True),
-        ({"transfer-encoding": "chunked", "connection": "close"}, False),
-        ({}, False),  # HTTP/2, or an answer that ends with its connection
-    ],
-)
-def test_what_follows_the_end_is_read_only_for_the_connection(
-    headers: dict[str, str], reads: bool
-) -> None:
-    """Behind ``[DONE]`` a server may have forgotten to hang up; it is waited for if that pays."""
-    steps = converse(Script().call)
-    assert isinstance(next(steps), Send)
-    head = Head(200, {"content-type": "text/event-stream", **headers})
-    assert isinstance(steps.send(head), Read)
-    effect = steps.send(b"".join(WIRES["openai-chat"].stream(["Rain."])))
-    assert isinstance(effect, Delta)
-    assert isinstance(next(steps), Read if reads else Close)
+def test_the_end_of_the_body_is_waited_for_a_moment() -> None:
+    """Behind ``[DONE]``, to use the connection again; not where the wait could last."""
+    for punctual in (True, False):
+        steps = converse(Script().call)
+        assert isinstance(next(steps), Send)
+        head = Head(200, {"content-type": "text/event-stream"}, punctual)
+        assert isinstance(steps.send(head), Read)
+        effect = steps.send(b"".join(WIRES["openai-chat"].stream(["Rain."])))
+        assert isinstance(effect, Delta)
+        effect = next(steps)
+        if punctual:
+            assert isinstance(effect, Read)
+            assert effect.within <= POLITE_SECONDS
+            effect = steps.throw(TransportFailed("late", ""))
+        assert isinstance(effect, Close)
+        last = next(steps)
+        assert isinstance(last, Delta)
+        assert last.finish == "stop"

@@ -182,6 +182,17 @@ def test_a_copy_keeps_its_key(serve: Serve) -> None:
         assert (f"Bearer {KEY}", "s") == (asked.headers["authorization"], asked.headers["x-secret"])
 
 
+def test_a_copy_shares_the_client_that_was_handed_over(serve: Serve) -> None:
+    """It is open, and somebody else's: no copy of it is made."""
+    server = serve(CHAT.answer("Here."))
+    with httpx2.Client() as client:
+        backend = CHAT.backend(server.url, client=client)
+        for copied in (copy.copy, copy.deepcopy):
+            again = copied(backend)
+            assert again._clients.given is client
+            assert Chat(again, memory_of()).send("Hello?").text == "Here."
+
+
 @pytest.mark.parametrize(
     "url", ["https://h/v1?key=hidden", "ftp://h/v1?key=hidden", "https://h x/?hidden"]
 )

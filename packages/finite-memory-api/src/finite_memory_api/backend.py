@@ -49,8 +49,9 @@ class HTTPBackend(Backend):
         client: a client of httpx2, httpx, openai or anthropic to send with; an SDK's brings its
             own address and key.
         async_client: the same for `astream`. With `client` alone, `astream` runs in threads.
-        timeout: seconds that one reply may take, all attempts together. It is looked at whenever
-            bytes arrive, so a silent server can overrun it by `idle_timeout`.
+        timeout: seconds that one reply may take, all attempts together. With a blocking client of
+            yours it is looked at whenever bytes arrive, so that a silent server can overrun it by
+            `idle_timeout`; our own clients, and all asynchronous ones, keep it to the second.
         idle_timeout: seconds that may pass between two events.
         connect_timeout: seconds that making a connection may take.
         retries: how often a temporary failure is tried again before the first piece.
@@ -136,8 +137,8 @@ class HTTPBackend(Backend):
         """Return how breakpoints are written here: only where they are taken and pay."""
         if codec == "anthropic-messages":
             return row.marks and "anthropic"
-        if row.name == "openrouter":
-            return "anthropic" if model.startswith("anthropic/") else ""
+        if row.name == "openrouter":  # in its Responses API they have no place
+            return "anthropic" if _takes_marks(codec, model) else ""
         if row.marks != "openai" or not codec.startswith("openai"):
             return ""
         charges = self.prices is not None and self.prices.written > self.prices.input
@@ -304,6 +305,9 @@ class Clients:
             return _transport(self.given_async)
         return None if self.given is not None else await self.own.atransport()
 
+    def __deepcopy__(self, memo: object) -> Clients:
+        return Clients(self.given, self.given_async, self.codec)  # theirs stay theirs, and open
+
     def __getstate__(self) -> dict[str, Any]:
         if self.given is not None or self.given_async is not None:
             raise ConfigError("a backend with a client of yours cannot be pickled: clients cannot")
@@ -376,12 +380,17 @@ def _checked_count(value: object, name: str) -> Any:
     return value
 
 
+def _takes_marks(codec: str, model: str) -> bool:
+    """Return whether OpenRouter hands breakpoints on to the provider of a model."""
+    return codec == "openai-chat" and model.startswith("anthropic/")
+
+
 def _ttls(row: Profile, codec: str, model: str) -> tuple[str, ...]:
     """Return the lifetimes that breakpoints can ask for there."""
     if codec == "anthropic-messages":
         return ("5m", "1h") if row.marks else ()
     if row.name == "openrouter":
-        return ("5m", "1h") if model.startswith("anthropic/") else ()
+        return ("5m", "1h") if _takes_marks(codec, model) else ()
     return ("30m", "12h") if row.marks == "openai" and codec.startswith("openai") else ()
 
 

@@ -20,10 +20,12 @@ from .codecs.base import NoReply, Overfull, Reader, Refusal, StreamError
 from .failures import failure, told_by
 from .keys import redact
 from .prices import cost
-from .sse import EventDecoder, EventTooLarge
+from .sse import Event, EventDecoder, EventTooLarge
 
 MOST_ERROR_BYTES = 1_000_000
 MOST_REPLY_BYTES = 256_000_000
+POLITE_SECONDS = 0.2
+"""How long the end of a body is waited for behind the last event, to use the connection again."""
 WORTH_A_LOOK = 1_000
 """Tokens below which no server's window is, so that nothing was cut off."""
 
@@ -41,24 +43,31 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a request; the answer is a `Head`. Times in seconds."""
+    """Send a request; the answer is a `Head`. Times in seconds; `within` is for all of it."""
 
     request: Request
     connect: float
     idle: float
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The beginning of an answer; header names in lower case."""
+    """The beginning of an answer; header names in lower case.
+
+    `punctual` says whether what reads it keeps the time that a `Read` names.
+    """
 
     status: int
     headers: Mapping[str, str]
+    punctual: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read some bytes; None is the end."""
+    """Read some bytes, within so many seconds; None is the end."""
+
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,10 @@ Steps: TypeAlias = Generator["Effect | Delta", Any, None]
 
 
 class TransportFailed(Exception):
-    """What a driver throws in where an effect failed; `kind` is connect, timeout or broken."""
+    """What a driver throws in where an effect failed; `kind` is connect, timeout, late or broken.
+
+    A timeout is one between two bytes; late is what has not come within the time for all of it.
+    """
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -190,7 +202,7 @@ class _Attempt:
         left = self._left()
         idle = min(call.limits.idle, left)
         try:
-            head: Head = yield Send(request, min(call.limits.connect, left), idle)
+            head: Head = yield Send(request, min(call.limits.connect, left), idle, left)
         except TransportFailed as error:
             raise self._lost(error) from None
         if not 200 <= head.status < 300:
@@ -216,7 +228,7 @@ class _Attempt:
         if "event-stream" not in kind and ("json" in kind or "html" in kind or looks_whole):
             yield from self._whole(first, head)
         else:
-            yield from self._events(first, _is_reusable(head))
+            yield from self._events(first, head.punctual)
 
     def _whole(self, first: bytes | None, head: Head) -> Steps:
         body = yield from self._all(first, MOST_REPLY_BYTES)
@@ -234,19 +246,16 @@ class _Attempt:
             )
         yield from self._said(self._taken(self._reader.whole, data))
 
-    def _events(self, first: bytes | None, reusable: bool) -> Steps:
+    def _events(self, first: bytes | None, punctual: bool) -> Steps:
         decoder, reader = EventDecoder(), self._reader
         alive, chunk = self._call.clock(), first
         while chunk is not None:
             comments = decoder.comments
-            try:
-                events = decoder.feed(chunk)
-            except EventTooLarge as error:
-                raise self._unreadable(str(error)) from None
+            events = self._fed(decoder, chunk)
             for event in events:
                 yield from self._said(self._taken(reader.event, event))
-            if reader.over and not reusable:
-                return
+            if reader.over:
+                break
             if events or comments != decoder.comments:
                 alive = self._call.clock()
             elif self._call.clock() - alive > self._call.limits.idle and not reader.complete:
@@ -254,17 +263,35 @@ class _Attempt:
             try:
                 chunk = yield from self._read()
             except errors.TemporaryError:
-                if reader.complete:  # what follows the end is only politeness
-                    return
-                raise
-        if not reader.complete:
+                if not reader.complete:
+                    raise
+                return  # what follows the end is only politeness
+        if reader.over and punctual:
+            yield from self._rest()
+        elif not reader.complete:
             raise errors.ConnectionLostError(
                 f"the stream of backend {self._call.backend!r} ended before the reply did"
             )
 
+    def _fed(self, decoder: EventDecoder, chunk: bytes) -> list[Event]:
+        try:
+            return decoder.feed(chunk)
+        except EventTooLarge as error:
+            raise self._unreadable(str(error)) from None
+
+    def _rest(self) -> Generator[Any, Any, None]:
+        """Read what stands behind the end, if it is there already."""
+        end = min(self._call.clock() + POLITE_SECONDS, self._deadline)
+        while (left := end - self._call.clock()) > 0:
+            try:
+                if (yield Read(left)) is None:
+                    return
+            except TransportFailed:
+                return
+
     def _read(self) -> Generator[Any, Any, bytes | None]:
         try:
-            chunk: bytes | None = yield Read()
+            chunk: bytes | None = yield Read(self._left())
         except TransportFailed as error:
             raise self._lost(error) from None
         self._left()
@@ -375,7 +402,7 @@ class _Attempt:
 
     def _lost(self, error: TransportFailed) -> errors.TemporaryError:
         backend = self._call.backend
-        if self._call.clock() >= self._deadline:
+        if error.kind == "late" or self._call.clock() >= self._deadline:
             return self._late()
         if error.kind == "timeout":
             return self._stalled()
@@ -401,16 +428,6 @@ class _Attempt:
         return errors.UnreadableReplyError(
             f"backend {self._call.backend!r} sent what is no reply: {redact(text, self._key)}"
         )
-
-
-def _is_reusable(head: Head) -> bool:
-    """Return whether reading an answer to its end saves the next request a connection.
-
-    Not in HTTP/2, nor where the connection ends with the answer; there, servers that leave it
-    open behind the last event would be waited for in vain.
-    """
-    sized = "transfer-encoding" in head.headers or "content-length" in head.headers
-    return sized and head.headers.get("connection", "").lower() != "close"
 
 
 def priced(prices: Any, usage: Usage, hour: int = 0) -> Usage:

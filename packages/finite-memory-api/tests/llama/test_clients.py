@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="needs the extra [server]")
 
+from .. import node
 from ..serving import Starter, proxy
 
 __all__ = ["proxy"]
@@ -110,4 +112,86 @@ def test_llm(llama: str, proxy: Starter) -> None:
         assert reply.text()
         largest = max(largest, reply.input_tokens or 0)
     assert 0 < largest <= BUDGET
+    assert inside(running)
+
+
+def test_langchain_tools(llama: str, proxy: Starter) -> None:
+    """langchain-openai with a bound tool, in every fourth turn."""
+    module = pytest.importorskip("langchain_openai", reason="needs langchain-openai")
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+    running = proxy(llama, BUDGET)
+    model = module.ChatOpenAI(
+        model="tiny", base_url=f"{running.url}/v1", api_key="k", max_tokens=120, max_retries=0
+    )
+    schema = {
+        "title": "look",
+        "description": "Looks at a berth.",
+        "type": "object",
+        "properties": {"berth": {"type": "string", "enum": ["north", "south"]}},
+        "required": ["berth"],
+    }
+    caller = model.bind_tools([schema], tool_choice="required")
+    speaker = model.bind_tools([schema], tool_choice="none", max_tokens=8)
+    said: list[Any] = [SystemMessage("Be brief.")]
+    largest = 0
+    for turn in range(TURNS):
+        said.append(HumanMessage(ask(turn)))
+        if turn % 4 == 0:
+            call = caller.invoke(said)
+            assert [one["name"] for one in call.tool_calls] == ["look"]
+            said += [call, ToolMessage("It is there.", tool_call_id=call.tool_calls[0]["id"])]
+            largest = max(largest, call.usage_metadata["input_tokens"])
+        answer = speaker.invoke(said)
+        assert isinstance(answer, AIMessage)
+        assert answer.content
+        said.append(answer)
+        largest = max(largest, (answer.usage_metadata or {"input_tokens": 0})["input_tokens"])
+    assert 0 < largest <= BUDGET
+    assert inside(running)
+
+
+def test_pydantic_ai_structured(llama: str, proxy: Starter) -> None:
+    """pydantic-ai gets structured output by a tool call, behind whose result the user speaks."""
+    pytest.importorskip("pydantic_ai", reason="needs pydantic-ai-slim[openai]")
+    from typing import Literal
+
+    from pydantic import BaseModel
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    class Berth(BaseModel):
+        berth: Literal["north", "south"]
+
+    running = proxy(llama, BUDGET)
+    provider = OpenAIProvider(base_url=f"{running.url}/v1", api_key="k")
+    agent = Agent(
+        OpenAIChatModel("tiny", provider=provider), instructions="Be brief.", output_type=Berth
+    )
+
+    async def hold() -> int:
+        history: list[Any] = []
+        largest = 0
+        for turn in range(TURNS):
+            done = await agent.run(
+                ask(turn), message_history=history, model_settings={"max_tokens": 120}
+            )
+            assert done.output.berth in ("north", "south")
+            history = done.all_messages()
+            largest = max(largest, done.usage.input_tokens)
+        await provider.client.close()
+        return largest
+
+    assert 0 < asyncio.run(hold()) <= BUDGET
+    assert inside(running)
+
+
+def test_ai_sdk(llama: str, proxy: Starter) -> None:
+    """The AI SDK, from npm: streams, and tools that it runs itself."""
+    running = proxy(llama, BUDGET)
+    program = node.PROGRAMS / "chat.mjs"
+    told = json.loads(node.run(program, f"{running.url}/v1", str(TURNS)))
+    assert told["calls"] == TURNS // 2
+    assert 0 < told["largest"] <= BUDGET
     assert inside(running)

@@ -219,7 +219,7 @@ class MessagesReader(Reader):
             "message_delta": self._end,
         }.get(str(kind))
         if kind == "message_stop":
-            self.complete = self.finish is not None
+            self.complete = self.over = self.finish is not None
         return "" if take is None else take(data)
 
     def whole(self, data: Mapping[str, Any]) -> str:

@@ -14,6 +14,9 @@ from typing import TypeAlias
 
 from finite_memory_core import Context, Message, Role
 
+_OBJECTS = 400
+"""Bytes of the objects that a message is: itself, its part of lists and tuples, its fragment's."""
+
 Group: TypeAlias = tuple[Message, ...]
 Encode: TypeAlias = Callable[[Group, Group], bytes]
 """Makes the bytes of a group, given the group before it."""
@@ -52,7 +55,7 @@ class Layout:
         groups: the other messages, in groups that make one wire message.
         ends: for each group, how many of the messages there are up to its end.
         fragments: for each group, its bytes.
-        size: how many bytes those are together.
+        text: how many bytes those are together.
     """
 
     messages: tuple[Message, ...] = ()
@@ -60,7 +63,12 @@ class Layout:
     groups: tuple[Group, ...] = ()
     ends: tuple[int, ...] = ()
     fragments: tuple[bytes, ...] = ()
-    size: int = 0
+    text: int = 0
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes: a message holds its text a second time."""
+        return 2 * self.text + _OBJECTS * len(self.messages)
 
     def grown(self, messages: tuple[Message, ...], rules: Rules, encode: Encode) -> Layout:
         """Return the layout of `messages`, which begin with those of this one."""
@@ -77,11 +85,11 @@ class Layout:
                 groups.append((message,))
                 ends.append(index + 1)
         fragments = list(self.fragments[:fresh])
-        size = self.size - sum(map(len, self.fragments[fresh:]))
+        text = self.text - sum(map(len, self.fragments[fresh:]))
         for index in range(fresh, len(groups)):
             fragments.append(encode(groups[index], groups[index - 1] if index else ()))
-        size += sum(map(len, fragments[fresh:]))
-        return Layout(messages, tuple(head), tuple(groups), tuple(ends), tuple(fragments), size)
+        text += sum(map(len, fragments[fresh:]))
+        return Layout(messages, tuple(head), tuple(groups), tuple(ends), tuple(fragments), text)
 
 
 class Layouts:

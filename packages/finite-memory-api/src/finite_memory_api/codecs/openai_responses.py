@@ -236,6 +236,7 @@ class ResponsesReader(Reader):
             raise StreamError(data)
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self._end(mapping(data.get("response")))
+            self.over = True
         return ""
 
     def whole(self, data: Mapping[str, Any]) -> str:

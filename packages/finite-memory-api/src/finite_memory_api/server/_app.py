@@ -17,15 +17,27 @@ from starlette.routing import Mount, Route
 
 from finite_memory_core import BudgetError, FiniteMemoryError
 
-from ._exchange import Cut, HungUp, Receive, Send, Upstream, answer, read_body, unless_hung_up
+from ._exchange import (
+    Answer,
+    Cut,
+    HungUp,
+    Message,
+    Receive,
+    Send,
+    Upstream,
+    answer,
+    read_body,
+    unless_hung_up,
+)
 from .archive import Archives, open_store
-from .bounding import Bounded, Bounder, history_of
+from .bounding import Bounded, Bounder, History, history_of
 from .guarding import OURS, Headers, check_host, check_path, check_token, for_upstream
 from .identity import session_key
 from .metrics import KIND, Metrics
 from .refusals import Refusal, told
 from .scanning import objects, scan
 from .settings import ServeSettings
+from .shrinking import MOST_BYTES, TRIES, may_be_too_long, most_after, too_long
 from .usage import Reader
 from .wires import Wire, wire_of
 
@@ -37,7 +49,7 @@ _LONG = 500
 
 @dataclass(frozen=True, slots=True)
 class PassedThrough:
-    """A request could not be bounded and went upstream as it came.
+    """Something failed here, and the request went upstream as it came, or its answer to the client.
 
     Attributes:
         session: the session's key as in the response's header; "" where it was not found out.
@@ -65,6 +77,8 @@ class _Asked:
     wire: Wire | None
     anthropic: bool
     ours: Headers
+    history: History | None = None
+    key: bytes = b""
     bounded: Bounded | None = None
 
     @classmethod
@@ -112,9 +126,16 @@ class Proxy:
         if scope["type"] != "http":
             return
         asked = _Asked.of(scope)
+        began = False
+
+        async def begin(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
         self.metrics.in_flight += 1
         try:
-            status = await self._serve(asked, scope, receive, send)
+            status = await self._serve(asked, scope, receive, begin)
             self._count(asked, status)
         except Refusal as refusal:
             self.metrics.add("refused_total", status=refusal.status)
@@ -125,6 +146,13 @@ class Proxy:
         except Cut as cut:  # the connection is closed unfinished, for unfinished is what it is
             self.metrics.add("cut_total")
             _LOG.warning("the upstream's answer to %s broke off: %s", asked.path, cut)
+        except Exception as error:
+            if began:
+                raise
+            _LOG.exception("serving a request failed")
+            self._count(asked, 500)
+            refusal = Refusal(500, f"the server failed ({type(error).__name__})")
+            await self._refuse(asked, refusal, send)
         finally:
             self.metrics.in_flight -= 1
 
@@ -157,15 +185,82 @@ class Proxy:
                 path = asked.wire.path  # without escapes that it may have come with
             body = await self._bounded(asked, asked.wire, body)
         headers = for_upstream(settings, asked.lines, anthropic=asked.anthropic)
-        request = self._upstream.request(
-            asked.method, path, asked.query, headers, body, anthropic=asked.anthropic
-        )
+        return await unless_hung_up(receive, self._relay(asked, path, headers, body, send))
+
+    async def _relay(
+        self, asked: _Asked, path: str, headers: Headers, body: bytes, send: Send
+    ) -> int:
+        """Ask the upstream, again with less where that was too much; send on what it answers."""
+        assert self._upstream is not None  # noqa: S101
+        for tries in range(TRIES + 1):
+            request = self._upstream.request(
+                asked.method, path, asked.query, headers, body, anthropic=asked.anthropic
+            )
+            came = await self._upstream.ask(request)
+            try:
+                shorter = await self._shortened(asked, came) if tries < TRIES else None
+                if shorter is None:
+                    await self._send_on(asked, came, send)
+                    break
+            finally:
+                await came.aclose()
+            body = shorter
+        return came.status
+
+    async def _send_on(self, asked: _Asked, came: Answer, send: Send) -> None:
+        assert self._upstream is not None  # noqa: S101
         reader = Reader()
-        pumping = self._upstream.pump(request, send, asked.ours, reader)
-        status = await unless_hung_up(receive, pumping)
-        if asked.bounded is not None and status == 200:
+
+        def see(chunk: bytes) -> None:
+            nonlocal reader
+            try:
+                reader.see(chunk)
+            except Exception as error:  # noqa: BLE001  (the client's answer does not wait for it)
+                reader = Reader()
+                self._tell_all(asked, error)
+
+        await self._upstream.pump(came, send, asked.ours, see)
+        if asked.bounded is None or came.status != 200:
+            return
+        try:
             self._learn(asked.bounded, reader)
-        return status
+        except Exception as error:  # noqa: BLE001  (the client has its answer)
+            self._tell_all(asked, error)
+
+    async def _shortened(self, asked: _Asked, came: Answer) -> bytes | None:
+        """Return a shorter body to send where the upstream found this one too long.
+
+        None where it did not, or where nothing more can leave.
+        """
+        bounded, history = asked.bounded, asked.history
+        if bounded is None or history is None or not may_be_too_long(came.status):
+            return None
+        told = await came.look(MOST_BYTES)
+        if told is None:
+            return None
+        try:
+            error = too_long(came.status, told)
+            if error is None:
+                return None
+            if error.actual is not None:
+                self.bounder.learnt.observe(bounded.model, bounded.counted, error.actual)
+            factor = self.bounder.learnt.factor(bounded.model)
+            fields, reserve = history.scanned.fields, self.settings.reserve
+            most = most_after(error, bounded.counted, factor, fields, reserve)
+            made = await self._folded(history, asked.key, most)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client gets its answer)
+            if not isinstance(error, BudgetError):
+                self._tell_all(asked, error)
+            return None
+        if made.body is None or made.counted >= bounded.counted:
+            return None
+        self.metrics.add("resent_total")
+        self.metrics.add("evictions_total", len(made.evictions))
+        self.metrics.add("dropped_total", made.dropped - bounded.dropped)
+        asked.bounded = made
+        asked.ours = [(k, v) for k, v in asked.ours if k == f"{OURS}session"]
+        asked.ours += self._told(made)
+        return made.body
 
     def _learn(self, bounded: Bounded, reader: Reader) -> None:
         reported = reader.reported()
@@ -193,6 +288,11 @@ class Proxy:
         start = perf_counter()
         try:
             made = await self._bound(asked, wire, body)
+            if made is None:
+                return body
+            self._add(made)
+            asked.ours += self._told(made)
+            asked.bounded = made
         except Refusal:
             raise
         except RecursionError:
@@ -202,10 +302,6 @@ class Proxy:
             return body
         finally:
             self.metrics.took(perf_counter() - start)
-        if made is None:
-            return body
-        asked.bounded = made
-        self._tell(asked, made)
         return body if made.body is None else made.body
 
     async def _bound(self, asked: _Asked, wire: Wire, body: bytes) -> Bounded | None:
@@ -224,11 +320,15 @@ class Proxy:
         history = history_of(scanned, wire)
         if not history.units:
             return None
-        key = session_key(asked.headers, scanned.fields, history.chain[0])
-        asked.ours.append((f"{OURS}session", key.hex()[:16]))
-        if self._archives is not None or len(scanned.items) > _LONG:
-            return await asyncio.to_thread(self.bounder.bound, history, key)
-        return self.bounder.bound(history, key)
+        asked.history = history
+        asked.key = session_key(asked.headers, scanned.fields, history.chain[0])
+        asked.ours.append((f"{OURS}session", asked.key.hex()[:16]))
+        return await self._folded(history, asked.key)
+
+    async def _folded(self, history: History, key: bytes, most: int | None = None) -> Bounded:
+        if self._archives is not None or len(history.scanned.items or ()) > _LONG:
+            return await asyncio.to_thread(self.bounder.bound, history, key, most)
+        return self.bounder.bound(history, key, most)
 
     def _failed(self, asked: _Asked, error: Exception) -> None:
         """Tell everyone that a request could not be bounded.
@@ -237,27 +337,38 @@ class Proxy:
             Refusal: where the server is strict.
         """
         what = type(error).__name__
-        if not isinstance(error, FiniteMemoryError):
-            _LOG.exception("bounding a request failed")
         if self.settings.strict:
             if isinstance(error, BudgetError):
                 raise Refusal(400, str(error), code="context_length_exceeded") from error
+            _LOG.error("bounding a request failed", exc_info=error)
             raise Refusal(500, f"the request could not be bounded ({what})") from error
         self.metrics.add("passed_total", error=what)
-        session = dict(asked.ours).get(f"{OURS}session", "")
+        asked.ours = [(k, v) for k, v in asked.ours if k == f"{OURS}session"]
         asked.ours.append((f"{OURS}passed", what))
-        event = PassedThrough(session, what, str(error))
-        _LOG.warning("a request of session %s passed through unbounded: %s", session, event.what)
-        for observer in self._observers:
-            observer(event)
+        self._tell_all(asked, error)
 
-    def _tell(self, asked: _Asked, made: Bounded) -> None:
+    def _tell_all(self, asked: _Asked, error: Exception) -> None:
+        """Log a failure that a request outlives, and tell the observers, who may fail too."""
+        if not isinstance(error, FiniteMemoryError):
+            _LOG.error("a failure that a request outlives", exc_info=error)
+        session = dict(asked.ours).get(f"{OURS}session", "")
+        event = PassedThrough(session, type(error).__name__, str(error))
+        _LOG.warning("of session %s something passed through as it came: %s", session, event.what)
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception as failed:  # noqa: BLE001  (an observer's own fault is not the client's)
+                _LOG.error("an observer failed", exc_info=failed)
+
+    def _add(self, made: Bounded) -> None:
         self.metrics.add("messages_total", made.messages)
         self.metrics.add("dropped_total", made.dropped)
         self.metrics.add("recalled_total", made.recalled)
         self.metrics.add("evictions_total", len(made.evictions))
         self.metrics.add("tokens_total", made.tokens)
-        asked.ours += [
+
+    def _told(self, made: Bounded) -> Headers:
+        return [
             (f"{OURS}budget", str(self.settings.budget)),
             (f"{OURS}tokens", str(made.tokens)),
             (f"{OURS}messages", str(made.messages)),

@@ -7,7 +7,7 @@ next, follow redirects to other hosts and read credentials from the environment.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import httpx2
@@ -15,7 +15,6 @@ import httpx2
 from .guarding import Headers, for_client
 from .refusals import Refusal
 from .settings import ServeSettings
-from .usage import Reader
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +30,41 @@ class HungUp(Exception):
 
 class Cut(Exception):
     """The upstream's answer ended before it was complete; what had come was sent on."""
+
+
+class Answer:
+    """What the upstream answers, none of which has been sent on yet.
+
+    Attributes:
+        status: its status.
+        headers: its headers.
+        read: what has been read of its body.
+        following: yields the rest.
+    """
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self.status = response.status_code
+        self.headers = response.headers.raw
+        self.read: list[bytes] = []
+        self.following: AsyncIterator[bytes] = response.stream.__aiter__()  # type: ignore[union-attr]
+        self.aclose = response.aclose
+
+    async def look(self, most: int) -> bytes | None:
+        """Return the body, which stays to be sent; None where it has more than `most` bytes.
+
+        Raises:
+            Refusal: it broke off.
+        """
+        size = 0
+        try:
+            async for chunk in self.following:
+                self.read.append(chunk)
+                size += len(chunk)
+                if size > most:
+                    return None
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise _unreadable(error) from None
+        return b"".join(self.read)
 
 
 class Upstream:
@@ -81,41 +115,42 @@ class Upstream:
         sent = _encoded(lines)  # the client's bytes: a text would have to be ASCII
         return httpx2.Request(method, url, headers=sent, content=body, extensions=timeouts)
 
-    async def pump(self, request: httpx2.Request, send: Send, ours: Headers, reader: Reader) -> int:
-        """Send `request`, and all that comes back to the client; return the status.
-
-        `reader` sees what comes back.
+    async def pump(
+        self, answer: Answer, send: Send, ours: Headers, see: Callable[[bytes], None]
+    ) -> None:
+        """Send `answer` to the client; `see` is shown each piece of it.
 
         Raises:
-            Refusal: there was no answer.
             Cut: it broke off.
             HungUp: the client took no more of it.
         """
-        response = await self._ask(request)
         seconds = self._settings.body_seconds
-        try:
-            lines = [
-                (k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in response.headers.raw
-            ]
-            headers = [*for_client(lines), *ours]
-            await _sent(send, _start(response.status_code, headers), seconds)
-            stream = response.stream
-            try:
-                async for chunk in stream:  # type: ignore[union-attr]
-                    piece = {"type": "http.response.body", "body": chunk, "more_body": True}
-                    await _sent(send, piece, seconds)
-                    reader.see(chunk)
-            except (httpx2.HTTPError, httpx2.StreamError) as error:
-                raise Cut(type(error).__name__) from error
-            end = {"type": "http.response.body", "body": b"", "more_body": False}
-            await _sent(send, end, seconds)
-        finally:
-            await response.aclose()
-        return response.status_code
+        lines = [(k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in answer.headers]
+        await _sent(send, _start(answer.status, [*for_client(lines), *ours]), seconds)
 
-    async def _ask(self, request: httpx2.Request) -> httpx2.Response:
+        async def on(chunk: bytes) -> None:
+            piece = {"type": "http.response.body", "body": chunk, "more_body": True}
+            await _sent(send, piece, seconds)
+            see(chunk)
+
+        for chunk in answer.read:
+            await on(chunk)
         try:
-            return await self._transport.handle_async_request(request)
+            async for chunk in answer.following:
+                await on(chunk)
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise Cut(type(error).__name__) from error
+        end = {"type": "http.response.body", "body": b"", "more_body": False}
+        await _sent(send, end, seconds)
+
+    async def ask(self, request: httpx2.Request) -> Answer:
+        """Send `request`, and return what it is answered with once that has begun.
+
+        Raises:
+            Refusal: there was no answer.
+        """
+        try:
+            return Answer(await self._transport.handle_async_request(request))
         except httpx2.ConnectTimeout:
             seconds = self._settings.connect_seconds
             raise Refusal(504, f"the upstream did not take a connection in {seconds:g} s") from None
@@ -125,12 +160,15 @@ class Upstream:
         except httpx2.ConnectError:
             raise Refusal(502, "the upstream cannot be reached") from None
         except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
-            kind = type(error).__name__
-            raise Refusal(502, f"the upstream's answer cannot be read ({kind})") from None
+            raise _unreadable(error) from None
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
+
+
+def _unreadable(error: Exception) -> Refusal:
+    return Refusal(502, f"the upstream's answer cannot be read ({type(error).__name__})")
 
 
 async def _sent(send: Send, message: Message, seconds: float) -> None:

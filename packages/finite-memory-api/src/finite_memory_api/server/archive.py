@@ -5,12 +5,18 @@ by digests: each stored message carries the digest of all up to it, so a history
 the stored one is told from one that was edited. That becomes a session of its own, a branch, named
 after the digest at which it differs. The same history always comes to the same sessions, from any
 worker.
+
+A session's cursor is kept with it, as an event of each eviction, and with it what was known of the
+model's tokenizer: so all workers, whatever they have learnt themselves, send the same prefix.
 """
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from finite_memory_core import ConfigError, ConflictError, Message, StoreError
 from finite_memory_core.accounting import Accountant
@@ -19,12 +25,17 @@ from finite_memory_core.recall.archive import Archive
 from finite_memory_core.recall.choosing import Recalled, choose, fitted
 from finite_memory_core.recall.index import InMemoryIndex
 from finite_memory_core.settings import Settings
-from finite_memory_core.stores.base import Counted, Session, Store
+from finite_memory_core.stores.base import Counted, Event, Session, Store, Version
 
 from .bounding import History
+from .cursors import Cursor
 from .settings import ServeSettings
 
 DIGEST, ITEMS = "digest", "items"
+Cost: TypeAlias = Callable[[History, int], int]
+_Made = TypeVar("_Made")
+CURSOR = "cursor"
+"""The kind of the events that hold cursors."""
 _TRIES = 64
 """How often another worker may be first, or a branch lead to a branch, for one request."""
 
@@ -34,6 +45,7 @@ def open_store(spec: str) -> Store:
 
     Raises:
         ConfigError: it names none.
+        MissingExtraError: it needs psycopg, which is not installed.
         StoreError: it cannot be opened.
     """
     kind, _, rest = spec.partition(":")
@@ -42,23 +54,47 @@ def open_store(spec: str) -> Store:
 
         return SQLiteStore(rest)
     if kind in ("postgresql", "postgres"):
-        from finite_memory_core import stores
+        from finite_memory_core import PostgresStore
 
-        made = getattr(stores, "PostgresStore", None)
-        if made is None:
-            raise ConfigError("this release of finite-memory-core has no store for PostgreSQL")
-        store: Store = made(spec)
-        return store
+        return PostgresStore(spec)
     raise ConfigError(f"a store is sqlite:PATH or postgresql://…, got one of kind {kind!r:.20}")
+
+
+class Noted(NamedTuple):
+    """A cursor, and by what counts were multiplied for a model when it was made."""
+
+    cursor: Cursor
+    model: str
+    factor: float
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where a request's history is stored."""
+    """Where a request's history is stored, and how far the session had come then."""
 
     store: Store
     session_id: str
+    version: Version
     settings: Recall
+
+    def cursor(self) -> Noted | None:
+        """Return the session's cursor, whichever worker made it; None before an eviction."""
+        found = self.store.last_event(self.session_id, CURSOR)
+        if found is None:
+            return None
+        told = json.loads(found[1].body)
+        return Noted(Cursor.unpack(b64decode(told["cursor"])), told["model"], told["factor"])
+
+    def note(self, cursor: Cursor, model: str, factor: float) -> None:
+        """Write a cursor.
+
+        Raises:
+            ConflictError: another worker wrote to the session since; nothing was written.
+        """
+        packed = b64encode(cursor.pack()).decode()
+        body = json.dumps({"cursor": packed, "model": model, "factor": factor})
+        event = Event(CURSOR, self.version.messages, body)
+        self.store.append(self.session_id, self.version, (), (event,))
 
     def recall(
         self,
@@ -115,13 +151,15 @@ class Archives:
         """Close the store."""
         self._store.close()
 
-    def keep(self, history: History, name: str, cost: Callable[[History, int], int]) -> Kept:
-        """Store what is new in `history`, once, whoever else does so at the same time.
+    def keep(self, history: History, root: str, cost: Cost, work: Callable[[Kept], _Made]) -> _Made:
+        """Store what is new in `history`, once, whoever else does so; return what `work` returns.
+
+        `work` is done again where another worker wrote to the session before it could.
 
         Raises:
             StoreError: it cannot be written.
         """
-        root = name
+        name = root
         for _ in range(_TRIES):
             session = self._store.session(name)
             try:
@@ -132,10 +170,10 @@ class Archives:
                 if differs is not None:
                     name = f"{root}.{history.chain[differs].hex()[:16]}"
                     continue
-                self._append(session, history, cost)
+                version = self._append(session, history, cost)
+                return work(Kept(self._store, name, version, self._recall))
             except ConflictError:
                 continue  # another worker was first: look again at what it wrote
-            return Kept(self._store, name, self._recall)
         raise StoreError(
             f"session {name!r} was written by others {_TRIES} times while a request waited for it"
         )
@@ -159,14 +197,14 @@ class Archives:
         stored = next(self._store.messages(session_id, place, place + 1), None)
         return None if stored is None else stored.message.metadata.get(DIGEST)
 
-    def _append(
-        self, session: Session, history: History, cost: Callable[[History, int], int]
-    ) -> None:
+    def _append(self, session: Session, history: History, cost: Cost) -> Version:
         version = session.version
         new = range(version.messages, len(history.units))
-        if new:
-            made = [Counted(_stored(history, place), cost(history, place)) for place in new]
-            self._store.append(session.id, version, made, ())
+        if not new:
+            return version
+        made = [Counted(_stored(history, place), cost(history, place)) for place in new]
+        self._store.append(session.id, version, made, ())
+        return Version(len(history.units), version.events)
 
 
 def _stored(history: History, place: int) -> Message:

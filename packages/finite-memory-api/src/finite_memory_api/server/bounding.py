@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,10 @@ from .scanning import Scanned, encode
 from .settings import ServeSettings
 from .units import Unit
 from .usage import Learnt
-from .wires import BRIDGE, Wire
+from .wires import BRIDGE, Kind, Wire
 
 if TYPE_CHECKING:
-    from .archive import Archives
+    from .archive import Archives, Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class History:
     wire: Wire
     head: int
     units: list[Unit]
-    chain: list[bytes]
+    chain: Sequence[bytes]
 
     @property
     def model(self) -> str:
@@ -88,7 +89,7 @@ def history_of(scanned: Scanned, wire: Wire) -> History:
     items = scanned.items or []
     plain = grouping.plainness(items)
     head, units = grouping.group(items, wire, plain)
-    return History(scanned, wire, head, units, grouping.chain(scanned, units, plain))
+    return History(scanned, wire, head, units, grouping.Chain(scanned, units, plain))
 
 
 class Bounder:
@@ -108,33 +109,44 @@ class Bounder:
         self.cursors = Cursors(settings.sessions)
         self.learnt = Learnt()
 
-    def bound(self, history: History, key: bytes) -> Bounded:
+    def bound(self, history: History, key: bytes, most: int | None = None) -> Bounded:
         """Return what goes upstream of `history`, and remember in a cursor what does not.
+
+        Args:
+            history: the request's.
+            key: the session's.
+            most: the most tokens, as we count them, of a context that the upstream will take; None
+                where it is not known to take less than the budget.
 
         Raises:
             BudgetError: what must stay does not fit.
             StoreError: the archive could not be written or searched.
             PolicyError: the policy failed.
         """
-        archive = None
-        if self._archives is not None:
-            archive = self._archives.keep(history, key.hex(), self._cost)
+        if self._archives is None:
+            return self._bound(history, key, most, None)
+        work = partial(self._bound, history, key, most)
+        return self._archives.keep(history, key.hex(), self._cost, work)
+
+    def _bound(
+        self, history: History, key: bytes, most: int | None, archive: Kept | None
+    ) -> Bounded:
+        cursor, newest = self._cursor(history, key, archive)
         beside, factor = self._beside(history), self.learnt.factor(history.model)
-        fold = self._begun(beside, factor)
-        cursor, count = self.cursors.get(key), len(history.units)
-        if cursor is not None and not cursor.fits(history.chain):
-            cursor = None  # another branch of the conversation, or an earlier turn of it
+        fold, count = self._begun(beside, factor, most), len(history.units)
         evictions: tuple[Eviction, ...] = ()
         grown = None if cursor is None else self._grown(fold.limit, history, cursor)
         if grown is None:
             evictions = self._follow(fold, history, cursor)
-            standing = tuple(block.index for block in fold.window.blocks)
-            grown = Cursor(count, fold.window.tokens, history.chain[-1], standing)
+            grown = self._closed(history, fold)
         standing, recalled = grown.standing, None
         if archive is not None and self._settings.recall and history.question >= 0:
             room, left = fold.recall_room, fold.most - grown.tokens
             recalled = archive.recall(history, standing, self._accountant, room, left)
-        self.cursors.put(key, grown)
+        if archive is None:
+            self.cursors.put(key, grown)
+        elif newest and evictions:  # between two evictions it only grows, which anybody can tell
+            archive.note(grown, history.model, factor)
         gone = [history.units[i] for i in _others(standing, count)]
         dropped = sum(unit.stop - unit.start for unit in gone)
         quoted = None if recalled is None or recalled.message is None else recalled
@@ -155,6 +167,22 @@ class Bounder:
             0 if quoted is None else len(quoted.hits),
             evictions,
         )
+
+    def _cursor(
+        self, history: History, key: bytes, archive: Kept | None
+    ) -> tuple[Cursor | None, bool]:
+        """Return the cursor to go on from, and whether a newer one may take its place."""
+        if archive is None:
+            cursor = self.cursors.get(key)
+            fits = cursor is not None and cursor.fits(history.chain)
+            return (cursor if fits else None), True  # if not: another branch, or an earlier turn
+        noted = archive.cursor()
+        if noted is None:
+            return None, True
+        self.learnt.adopt(noted.model, noted.factor)
+        if noted.cursor.fits(history.chain):
+            return noted.cursor, True
+        return None, False  # an earlier turn, asked again: the session has gone on since
 
     def _grown(self, limit: int, history: History, cursor: Cursor) -> Cursor | None:
         """Return the cursor with what is new behind it; None where something has to leave.
@@ -194,6 +222,30 @@ class Bounder:
             )
         return tuple(n.eviction for n in fold.notices if isinstance(n, Evicted))
 
+    def _closed(self, history: History, fold: Fold) -> Cursor:
+        """Return where the fold stands, without results that would stand before a question.
+
+        A policy that reads may keep a tool call and drop the answer that it led to. Where results
+        are messages of their own, several providers want the assistant to speak behind them.
+        """
+        units, tokens = history.units, fold.window.tokens
+        kept: list[int] = []  # from the last to the first
+        for block in reversed(fold.window.blocks):
+            place = block.index
+            parted = bool(kept) and kept[-1] > place + 1 and units[kept[-1]].role == "user"
+            if parted and self._awaits(history, place) and not units[place].pinned:
+                tokens -= block.tokens
+            else:
+                kept.append(place)
+        return Cursor(len(units), tokens, history.chain[-1], tuple(reversed(kept)))
+
+    @staticmethod
+    def _awaits(history: History, place: int) -> bool:
+        """Return whether a unit ends with a result that no message of a user can join."""
+        items, wire = history.scanned.items or [], history.wire
+        last = items[history.units[place].stop - 1]
+        return wire.kind(last) is Kind.RESULT and last.get("role") not in ("user", "system")
+
     def _beside(self, history: History) -> int:
         """Return the tokens of what stands beside the conversation: instructions and tools."""
         fields, count = history.scanned.fields, self._accountant
@@ -201,20 +253,20 @@ class Bounder:
         items = history.scanned.items or []
         return beside + sum(grouping.cost_of(item, count) for item in items[: history.head])
 
-    def _begun(self, beside: int, factor: float) -> Fold:
+    def _begun(self, beside: int, factor: float, most: int | None) -> Fold:
         """Return the empty fold; what stands beside the messages is part of its reserve."""
         settings = self._settings
-        reserve = settings.reserve + ceil(beside * factor)
-        if reserve + CONTEXT_OVERHEAD * factor >= settings.budget:
+        reserve, budget = settings.reserve + ceil(beside * factor), settings.budget
+        if most is not None:
+            budget = min(budget, settings.reserve + int(most * factor))
+        if reserve + CONTEXT_OVERHEAD * factor >= budget:
             raise BudgetError(
                 f"instructions and tools cost {beside} tokens, which with the reserve of "
-                f"{settings.reserve} leaves nothing of the budget of {settings.budget}; raise it",
+                f"{settings.reserve} leaves nothing of the budget of {budget}; raise it",
                 needed=beside,
-                available=settings.budget - settings.reserve,
+                available=budget - settings.reserve,
             )
-        limits = Limits(
-            settings.budget, settings.low_water, reserve, False, None, 0.0, settings.recall
-        )
+        limits = Limits(budget, settings.low_water, reserve, False, None, 0.0, settings.recall)
         known = Calibration.from_dict({"ratios": [factor], "samples": 1})
         return Fold("", self._policy, self._accountant, limits, calibration=known)
 
@@ -253,19 +305,19 @@ def _assembled(history: History, standing: Sequence[int], quoted: str | None) ->
 
     Where a unit between two messages of one role has left, these are joined.
     """
-    scanned, wire = history.scanned, history.wire
+    scanned, wire, units = history.scanned, history.wire, history.units
     items = scanned.items or []
     pieces = [scanned.span(i) for i in range(history.head)]
-    led, last = False, -1
+    opening = next((place for place in standing if units[place].role != "system"), -1)
+    asked = -1 if quoted is None else history.question
+    last = -1
     before: Mapping[str, Any] | None = None  # what the last piece says
-    for place in standing:
-        unit = history.units[place]
+    for place, stop in _runs(standing, (opening, asked)):
+        unit = units[place]
         item, piece = items[unit.start], scanned.span(unit.start)
-        if not led and unit.role != "system":
-            led = True
-            if unit.role != "user":
-                pieces.append(wire.spoken(BRIDGE))
-        if quoted is not None and place == history.question:
+        if place == opening and unit.role != "user":
+            pieces.append(wire.spoken(BRIDGE))
+        if quoted is not None and place == asked:
             whole = quoting(quoted, item, wire)
             if whole is None:
                 pieces.append(wire.spoken(quoted))
@@ -276,6 +328,25 @@ def _assembled(history: History, standing: Sequence[int], quoted: str | None) ->
             pieces.pop()
             item, piece = one, encode(one)
         pieces.append(piece)
-        pieces += [scanned.span(i) for i in range(unit.start + 1, unit.stop)]
-        last, before = place, item if unit.stop == unit.start + 1 else items[unit.stop - 1]
+        second, end = unit.start + 1, units[stop - 1].stop
+        if second < end - 1:
+            pieces.append(scanned.run(second, end - 2))
+        if second < end:  # apart from the others, for what comes may have to join it
+            item = items[end - 1]
+            pieces.append(scanned.span(end - 1))
+        last, before = stop - 1, item
     return scanned.with_items(pieces)
+
+
+def _runs(places: Sequence[int], heads: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Yield runs of places that stand side by side, [first, stop); each of `heads` begins one."""
+    first = stop = -1
+    for place in places:
+        if place == stop and place not in heads:
+            stop += 1
+            continue
+        if first >= 0:
+            yield first, stop
+        first, stop = place, place + 1
+    if first >= 0:
+        yield first, stop

@@ -11,6 +11,7 @@ _HELP = {
     "requests_total": "Requests, by endpoint and by the status that the client got.",
     "passed_total": "Requests that passed through unbounded, by what had failed.",
     "refused_total": "Requests that were refused here, by status.",
+    "resent_total": "Requests that were made shorter, and sent again, after the upstream refused.",
     "hang_ups_total": "Requests that the client left before their answer had ended.",
     "cut_total": "Answers that the upstream left unfinished.",
     "messages_total": "Messages that clients sent.",

@@ -41,6 +41,10 @@ class Scanned:
         start, stop = self.spans[index]
         return self.text[start:stop]
 
+    def run(self, first: int, last: int) -> str:
+        """Return the text from one item to another, with what stands between them."""
+        return self.text[self.spans[first][0] : self.spans[last][1]]
+
     def with_items(self, pieces: Iterable[str]) -> bytes:
         """Return the object with `pieces`, each JSON text, as the list's items."""
         start, stop = self.bounds
@@ -125,8 +129,8 @@ class _Scanner:
             value, end = _SCAN(text, at)
             items.append(value)
             self._spans.append((at, end))
-            if text.startswith(",{", end):  # as nearly always
-                at = end + 1
+            if text.startswith((",{", ", {"), end):  # as nearly always
+                at = text.index("{", end)
                 continue
             at = self._space(end)
             if self._peek(at) == "]":

@@ -10,7 +10,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from finite_memory_core.accounting import MESSAGE_OVERHEAD, Accountant
 
@@ -37,11 +37,10 @@ class Unit(NamedTuple):
 
 def plainness(items: Sequence[Mapping[str, Any]]) -> list[bool]:
     """Return which items are a role and a text and nothing else, as nearly all are."""
-    return [_is_plain(item) for item in items]
-
-
-def _is_plain(item: Mapping[str, Any]) -> bool:
-    return len(item) == 2 and type(item.get("content")) is str and type(item.get("role")) is str
+    return [
+        len(item) == 2 and type(item.get("content")) is str and type(item.get("role")) is str
+        for item in items
+    ]
 
 
 def group(
@@ -58,6 +57,11 @@ def group(
     for index in range(head, len(items)):
         item = items[index]
         kind = _SPEAKERS.get(item["role"]) if plain[index] else None
+        if kind is not None and index > until and not (wire.runs and kind is before is Kind.STEP):
+            if role:  # nearly always: what is said stands for itself
+                units.append(Unit(start, index, role, pinned))
+            start, role, pinned, before = index, item["role"], False, kind
+            continue
         if kind is None:
             kind = wire.kind(item)
         joins = kind is Kind.RESULT or index <= until or (wire.runs and kind is before is Kind.STEP)
@@ -65,7 +69,7 @@ def group(
             if role:
                 units.append(Unit(start, index, role, pinned))
             start, role, pinned = index, _ROLES[kind], False
-        if not plain[index] or kind not in _SPOKEN:
+        if not plain[index] or kind is Kind.INSTRUCTION or kind is Kind.RESULT:
             pinned = pinned or wire.instructs(item)
             until = max(until, _last_answer(item, index, wire, answered))
         before = kind
@@ -75,7 +79,6 @@ def group(
 
 
 _SPEAKERS = {"user": Kind.USER, "assistant": Kind.STEP}
-_SPOKEN = frozenset(_SPEAKERS.values())
 _ROLES = {
     Kind.USER: "user",
     Kind.STEP: "assistant",
@@ -109,23 +112,54 @@ def _last_answer(
     return last
 
 
-def chain(scanned: Scanned, units: Sequence[Unit], plain: Sequence[bool]) -> list[bytes]:
-    """Return a digest of the history up to and with each unit.
+class Chain(Sequence[bytes]):
+    """Digests of a history up to and with each unit, made when they are asked for.
 
     Messages are JSON objects, which tell their own end, so nothing has to stand between them.
     """
-    running = blake2b(digest_size=_DIGEST)
-    update, spans, digests = running.update, scanned.spans, []
-    data = memoryview(scanned.text.encode()) if scanned.text.isascii() else None
-    for unit in units:
-        for index in range(unit.start, unit.stop):
+
+    def __init__(self, scanned: Scanned, units: Sequence[Unit], plain: Sequence[bool]) -> None:
+        self._scanned, self._units, self._plain = scanned, units, plain
+        self._data = memoryview(scanned.text.encode()) if scanned.text.isascii() else None
+        self._known: dict[int, bytes] = {}
+        self._running, self._done = blake2b(digest_size=_DIGEST), 0
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        place += len(self) if place < 0 else 0
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        if place not in self._known:
+            if place < self._done:  # out of order: then all of them, once
+                self._running, self._done = blake2b(digest_size=_DIGEST), 0
+                for each in range(len(self)):
+                    self._known[each] = self._digest(each)
+            else:
+                self._known[place] = self._digest(place)
+        return self._known[place]
+
+    def _digest(self, place: int) -> bytes:
+        scanned, data, plain = self._scanned, self._data, self._plain
+        update, spans = self._running.update, scanned.spans
+        first = self._units[self._done].start
+        for index in range(first, self._units[place].stop):
             if data is not None and plain[index]:
                 start, stop = spans[index]
                 update(data[start:stop])
             else:
                 update(_fingerprint(scanned, index, plain[index]))
-        digests.append(running.digest())
-    return digests
+        self._done = place + 1
+        return self._running.digest()
 
 
 def _fingerprint(scanned: Scanned, index: int, plain: bool) -> bytes:
@@ -156,7 +190,7 @@ def text_of(value: Any) -> str:
 
 def cost_of(value: Any, accountant: Accountant) -> int:
     """Return the tokens of a message."""
-    if isinstance(value, dict) and _is_plain(value):
+    if isinstance(value, dict) and plainness([value])[0]:
         return MESSAGE_OVERHEAD + accountant.text(value["content"])
     pieces: list[str] = []
     total = MESSAGE_OVERHEAD

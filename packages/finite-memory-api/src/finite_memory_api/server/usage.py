@@ -82,6 +82,13 @@ class Learnt:
         """Return the factor of a model; 1.0 before it has reported anything."""
         return self._used.get(model, 1.0)
 
+    def adopt(self, model: str, factor: float) -> None:
+        """Take over what another worker has learnt, where nothing is known here."""
+        if model not in self._seen:
+            self._seen[model] = Calibration()
+            self._used[model] = factor
+            self._forget()
+
     def observe(self, model: str, counted: int, reported: int) -> None:
         """Learn that what was counted as so many tokens was reported as so many."""
         calibration = self._seen.setdefault(model, Calibration())
@@ -90,6 +97,9 @@ class Learnt:
         used = self._used.get(model)
         if used is None or not used - 2 * STEP <= calibration.factor <= used:
             self._used[model] = ceil(calibration.factor / STEP) * STEP
+        self._forget()
+
+    def _forget(self) -> None:
         while len(self._seen) > MODELS:
             gone, _ = self._seen.popitem(last=False)
             self._used.pop(gone, None)

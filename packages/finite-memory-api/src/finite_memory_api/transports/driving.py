@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from finite_memory_core import Delta
@@ -12,12 +13,13 @@ from ..exchange import Head, Read, Send, Steps, TransportFailed, Wait
 
 
 class Line(Protocol):
-    """An answer that is being received."""
+    """An answer that is being received; `punctual` ones keep the time that `read` is given."""
 
     status: int
     headers: Mapping[str, str]
+    punctual: bool
 
-    def read(self) -> bytes | None:
+    def read(self, within: float) -> bytes | None:
         """Return some bytes; None at the end. Raises `TransportFailed`."""
 
     def close(self) -> None:
@@ -71,9 +73,9 @@ def drive(steps: Steps, transport: Transport) -> Iterator[Delta]:
             try:
                 if isinstance(effect, Send):
                     line = transport.open(effect)
-                    value = Head(line.status, line.headers)
+                    value = Head(line.status, line.headers, line.punctual)
                 elif isinstance(effect, Read):
-                    value = None if line is None else line.read()
+                    value = None if line is None else line.read(effect.within)
                 elif isinstance(effect, Wait):
                     time.sleep(effect.seconds)
                 elif line is not None:
@@ -87,9 +89,24 @@ def drive(steps: Steps, transport: Transport) -> Iterator[Delta]:
             line.close()
 
 
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Cancel what takes longer."""
+    import anyio  # httpx2 brings it
+
+    late = None
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError:
+        late = TransportFailed("late", f"nothing came within {seconds:g} s")
+    if late is not None:
+        raise late
+
+
 async def adrive(steps: Steps, transport: AsyncTransport) -> AsyncIterator[Delta]:
     """Perform the effects of `steps` without blocking, and yield the pieces."""
-    import anyio  # httpx2 brings it
+    import anyio
 
     line: AsyncLine | None = None
     value: Any = None
@@ -106,10 +123,12 @@ async def adrive(steps: Steps, transport: AsyncTransport) -> AsyncIterator[Delta
                 continue
             try:
                 if isinstance(effect, Send):
-                    line = await transport.open(effect)
+                    with _within(effect.within):
+                        line = await transport.open(effect)
                     value = Head(line.status, line.headers)
                 elif isinstance(effect, Read):
-                    value = None if line is None else await line.read()
+                    with _within(effect.within):
+                        value = None if line is None else await line.read()
                 elif isinstance(effect, Wait):
                     await anyio.sleep(effect.seconds)
                 elif line is not None:

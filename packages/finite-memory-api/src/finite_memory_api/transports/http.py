@@ -5,12 +5,14 @@ Redirects are never followed, whatever the client would do: they could carry the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..exchange import Send, TransportFailed
 
+Within: TypeAlias = Callable[[float], AbstractContextManager[None]]
 _LIBRARIES = ("httpx2", "httpx")
 
 
@@ -57,19 +59,26 @@ def _built(client: Any, library: Any, send: Send) -> Any:
 
 
 class HTTPTransport:
-    """Sends with a blocking client."""
+    """Sends with a blocking client.
 
-    def __init__(self, client: Any) -> None:
+    Args:
+        client: it.
+        within: keeps a time for what is done in its context; None where the client cannot.
+    """
+
+    def __init__(self, client: Any, within: Within | None = None) -> None:
         self._client = client
+        self._within = within
         self._library: Any = import_module(library_of(client) or "httpx2")
 
     def open(self, send: Send) -> HTTPLine:
         """See `driving.Transport.open`."""
-        library = self._library
+        library, within = self._library, self._within
         try:
             request = _built(self._client, library, send)
-            answer = self._client.send(request, stream=True, follow_redirects=False)
-            return HTTPLine(answer, library)
+            with within(send.within) if within else nullcontext():
+                answer = self._client.send(request, stream=True, follow_redirects=False)
+            return HTTPLine(answer, library, within)
         except library.HTTPError as error:
             lost = failed(error, library)
         raise lost  # outside, so that the library's error is not its context
@@ -78,17 +87,20 @@ class HTTPTransport:
 class HTTPLine:
     """An answer of a blocking client."""
 
-    def __init__(self, answer: Any, library: Any) -> None:
+    def __init__(self, answer: Any, library: Any, within: Within | None) -> None:
         self._answer = answer
         self._library = library
+        self._within = within
+        self.punctual = within is not None
         self._chunks: Iterator[bytes] = answer.iter_bytes()
         self.status: int = answer.status_code
         self.headers = plain(answer.headers)
 
-    def read(self) -> bytes | None:
+    def read(self, within: float) -> bytes | None:
         """See `driving.Line.read`."""
         try:
-            return next(self._chunks, None)
+            with self._within(within) if self._within else nullcontext():
+                return next(self._chunks, None)
         except self._library.HTTPError as error:
             lost = failed(error, self._library)
         raise lost

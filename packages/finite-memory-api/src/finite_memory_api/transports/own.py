@@ -30,11 +30,14 @@ class OwnClients:
         """Return what sends with blocking calls."""
         import httpx2
 
+        from .punctual import keep_deadlines, within
+
         with self._lock:
             if self._blocking is None:
                 self._blocking = httpx2.Client(verify=self._context())
+                keep_deadlines(self._blocking)
                 weakref.finalize(self, self._blocking.close)
-            return HTTPTransport(self._blocking)
+            return HTTPTransport(self._blocking, within)
 
     async def atransport(self) -> AsyncHTTPTransport:
         """Return what sends in the running event loop."""

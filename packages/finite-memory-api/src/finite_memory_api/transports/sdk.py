@@ -119,12 +119,14 @@ def _is_connect(cause: BaseException | None) -> bool:
 class _Answered:
     """An answer that the SDK made an error of: status, headers and body are all that is kept."""
 
+    punctual = True
+
     def __init__(self, error: Any) -> None:
         self.status = int(error.status_code)
         self.headers: Mapping[str, str] = plain(error.response.headers)
         self._body: bytes | None = _body(error)
 
-    def read(self) -> bytes | None:
+    def read(self, within: float = 0.0) -> bytes | None:  # noqa: ARG002  (it is there already)
         """Return the body, once."""
         body, self._body = self._body, None
         return body or None
@@ -169,13 +171,15 @@ class SDKTransport(_SDK):
 
 
 class _SDKLine:
+    punctual = False
+
     def __init__(self, sdk: SDKTransport, stack: ExitStack, answer: Any) -> None:
         self._sdk, self._stack = sdk, stack
         self._chunks: Iterator[bytes] = answer.iter_bytes()
         self.status = int(answer.status_code)
         self.headers = plain(answer.headers)
 
-    def read(self) -> bytes | None:
+    def read(self, within: float) -> bytes | None:  # noqa: ARG002  (an SDK has no such limit)
         """See `driving.Line.read`."""
         try:
             return next(self._chunks, None)

@@ -1,0 +1,45 @@
+"""What aimock is told to answer, by a word in the user's message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ANSWER = "Rain in Turin, and a calm harbour."
+TOO_LONG = (
+    "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 "
+    "tokens. Please reduce the length of the messages."
+)
+FAILURES: dict[str, tuple[int, str, str | None, str]] = {
+    "rejected": (400, "invalid_request_error", None, "temperature is too high"),
+    "keyless": (401, "authentication_error", "invalid_api_key", "no such key"),
+    "forbidden": (403, "permission_error", None, "not for you"),
+    "unknown": (404, "not_found_error", "model_not_found", "no such model"),
+    "hurried": (429, "rate_limit_error", "rate_limit_exceeded", "too many requests"),
+    "broken": (500, "server_error", None, "oops"),
+    "busy": (503, "overloaded_error", None, "come back later"),
+    "overloaded": (529, "overloaded_error", None, "come back later"),
+    "lengthy": (400, "invalid_request_error", "context_length_exceeded", TOO_LONG),
+}
+"""Status, type, code and message of each."""
+
+
+def _failure(word: str) -> dict[str, Any]:
+    status, kind, code, message = FAILURES[word]
+    error = {"message": message, "type": kind, **({"code": code} if code else {})}
+    return {"match": {"userMessage": word}, "response": {"error": error, "status": status}}
+
+
+FIXTURES: list[dict[str, Any]] = [
+    *map(_failure, FAILURES),
+    {
+        "match": {"userMessage": "garbled"},
+        "response": {"content": ANSWER},
+        "chaos": {"malformedRate": 1.0},
+    },
+    {
+        "match": {"userMessage": "cut"},
+        "response": {"content": ANSWER},
+        "chaos": {"disconnectRate": 1.0},
+    },
+    {"match": {"userMessage": "hello"}, "response": {"content": ANSWER}},
+]
