@@ -73,7 +73,7 @@ def _tables(part: str, asked: argparse.Namespace) -> Iterator[Table]:
             asked.shape, min(asked.contexts), min(2, asked.repeats), asked.device
         )
     elif part == "steady":
-        yield steady.table(
+        yield from steady.tables(
             asked.shape, asked.budget, asked.turns, "hybrid", asked.device, asked.layers
         )
     elif part == "quality":

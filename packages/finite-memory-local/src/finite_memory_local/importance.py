@@ -72,11 +72,13 @@ def watchable(model: Any, capability: Capability) -> bool:
     """
     import torch
 
+    from .loading import device_of
+
     if any(kind.slot == "values" for kind in capability.layers):
         return False
     recorder, cache = Recorder(1), capability.new_cache(model)
     with torch.no_grad(), recording(recorder):
-        model(input_ids=torch.tensor([[0]], device=model.device), cache=cache, use_cache=True)
+        model(input_ids=torch.tensor([[0]], device=device_of(model)), cache=cache, use_cache=True)
     layers: list[Any] = cache.layers
     return bool(recorder.queries) and all(
         seen.queries.shape[-1] == layers[number].keys.shape[-1]
