@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 from math import exp
 from pathlib import Path
 from statistics import mean
@@ -230,7 +231,7 @@ def by_distance(seeds: int) -> Table:
             for mark, outcome in _evicting(random.Random(seed), marks, turns):
                 found[mark] += outcome
     rows = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         cells = []
         for mark in marks:
             those = [one for one in found[mark]

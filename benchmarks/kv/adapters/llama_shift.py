@@ -26,17 +26,24 @@ KEPT = 4
 
 def write_model(path: Path, shape: dict[str, Any], window: int) -> None:
     """Write a Llama with random weights in float32."""
-    width, hidden = shape["hidden_size"], shape["intermediate_size"]
-    heads, kv_heads = shape["num_attention_heads"], shape["num_key_value_heads"]
-    dim = width // heads
     writer = gguf.GGUFWriter(path, "llama")
+    _describe(writer, shape, window)
+    _add_weights(writer, shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _describe(writer: Any, shape: dict[str, Any], window: int) -> None:
+    width, heads = shape["hidden_size"], shape["num_attention_heads"]
     writer.add_context_length(window)
     writer.add_embedding_length(width)
     writer.add_block_count(shape["num_hidden_layers"])
-    writer.add_feed_forward_length(hidden)
+    writer.add_feed_forward_length(shape["intermediate_size"])
     writer.add_head_count(heads)
-    writer.add_head_count_kv(kv_heads)
-    writer.add_rope_dimension_count(dim)
+    writer.add_head_count_kv(shape["num_key_value_heads"])
+    writer.add_rope_dimension_count(width // heads)
     writer.add_rope_freq_base(shape.get("rope_parameters", {}).get("rope_theta", 10_000.0))
     writer.add_layer_norm_rms_eps(1e-6)
     words = [f"w{i}" for i in range(shape["vocab_size"] - 3)]
@@ -47,6 +54,11 @@ def write_model(path: Path, shape: dict[str, Any], window: int) -> None:
     writer.add_token_merges(["a b"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
+
+
+def _add_weights(writer: Any, shape: dict[str, Any]) -> None:
+    width, hidden = shape["hidden_size"], shape["intermediate_size"]
+    kv_width = width // shape["num_attention_heads"] * shape["num_key_value_heads"]
     rng = np.random.default_rng(0)
 
     def add(name: str, *size: int) -> None:
@@ -56,8 +68,8 @@ def write_model(path: Path, shape: dict[str, Any], window: int) -> None:
     add("token_embd", shape["vocab_size"], width)
     for i in range(shape["num_hidden_layers"]):
         add(f"blk.{i}.attn_q", width, width)
-        add(f"blk.{i}.attn_k", kv_heads * dim, width)
-        add(f"blk.{i}.attn_v", kv_heads * dim, width)
+        add(f"blk.{i}.attn_k", kv_width, width)
+        add(f"blk.{i}.attn_v", kv_width, width)
         add(f"blk.{i}.attn_output", width, width)
         add(f"blk.{i}.ffn_gate", hidden, width)
         add(f"blk.{i}.ffn_up", hidden, width)
@@ -67,10 +79,6 @@ def write_model(path: Path, shape: dict[str, Any], window: int) -> None:
     add("output_norm", width)
     if not shape.get("tie_word_embeddings"):
         add("output", shape["vocab_size"], width)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 class Context:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from os import PathLike
-from threading import Event, Lock
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from finite_memory_core import (
@@ -124,7 +124,6 @@ class HuggingFaceBackend(Backend):
         self.window = window_of(self.model)
         self._observers = tuple(observers)
         self._lock = lock_of(self.model)  # held while a reply is made; then the session's own
-        self._table = Lock()  # of the sessions and the tally; nothing is waited for under it
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._tally = Tally()
         self._renderer = Renderer(self.tokenizer)
@@ -186,9 +185,7 @@ class HuggingFaceBackend(Backend):
             ContextOverflowError: the context is longer than the model's window.
             BackendError: the template refuses it, the model failed, or memory ran out.
         """
-        yield from Worker[Delta](
-            lambda emit, wanted: self._reply(context, emit, wanted)
-        ).items()
+        yield from Worker[Delta](lambda emit, wanted: self._reply(context, emit, wanted)).items()
 
     def scorer(self, session_id: str | None = None, *, queries: int = 32) -> AttentionScorer:
         """Return a scorer for `Importance` and `Hybrid`: what the model last attended to.
@@ -232,13 +229,13 @@ class HuggingFaceBackend(Backend):
     @property
     def cache_stats(self) -> CacheStats:
         """What the caches did so far; a turn that goes on is counted when it ends."""
-        with self._table:
+        with self._tally.lock:
             held = [s for s in self._sessions.values() if s.cache is not None]
             return self._tally.stats(len(held), sum(s.nbytes for s in held))
 
     def drop(self, session_id: str | None = None) -> None:
         """Drop the cache of a session, or of all; the next turn reads its context anew."""
-        with self._table:
+        with self._tally.lock:
             for name in list(self._sessions) if session_id is None else [session_id]:
                 self._sessions.pop(name, None)
 
@@ -264,7 +261,7 @@ class HuggingFaceBackend(Backend):
         from .saving import load as load_session
 
         loaded = load_session(self, path)
-        with self._table:
+        with self._tally.lock:
             self._sessions.pop(session_id, None)
             self._sessions[session_id] = loaded
         self._make_room(session_id)
@@ -319,7 +316,7 @@ class HuggingFaceBackend(Backend):
             made = generate(self.model, ids, cache, self._settings, limits, reply.hear)
             if stopping.is_set():
                 raise Stopped
-        with self._table:
+        with self._tally.lock:
             self._tally.add(moved, len(ids) - moved.reused, len(made), reply.times())
         message = reply.message()
         if reuses:
@@ -422,18 +419,18 @@ class HuggingFaceBackend(Backend):
 
     def _held(self) -> dict[str, Session]:
         """Return the sessions as they are now."""
-        with self._table:
+        with self._tally.lock:
             return dict(self._sessions)
 
     def _count(self, **more: float) -> None:
         """Add to what is counted."""
-        with self._table:
+        with self._tally.lock:
             for name, number in more.items():
                 setattr(self._tally, name, getattr(self._tally, name) + number)
 
     def _session(self, session_id: str) -> Session:
         """Return the session of a turn that begins."""
-        with self._table:
+        with self._tally.lock:
             self._tally.turns += 1
             session = self._sessions.pop(session_id, None) or self._new_session()
             self._sessions[session_id] = session  # the last one used stands last
@@ -465,7 +462,7 @@ class HuggingFaceBackend(Backend):
 
         What is in use is left alone.
         """
-        with self._table:
+        with self._tally.lock:
             others = [s for name, s in self._sessions.items() if name != current]
         idle = [session for session in others if session.lock.acquire(blocking=False)]
         try:
@@ -476,7 +473,7 @@ class HuggingFaceBackend(Backend):
                 session.lock.release()
 
     def _bound_sessions(self, idle: list[Session]) -> None:
-        with self._table:
+        with self._tally.lock:
             most = max(0, len(self._sessions) - self.sessions)
             gone = idle[:most]
             self._sessions = OrderedDict(

@@ -53,7 +53,6 @@ class AttentionScorer:
         mean = sum(scores.values()) / len(scores)
         return [scores.get(i, mean) for i in range(len(blocks))]
 
-
     def _holder(self, blocks: Sequence[Block]) -> Session | None:
         """Return the session that holds the blocks, most of them where several do."""
         sessions = self._backend._held()
