@@ -37,12 +37,12 @@ def backend(kv: str, **options: Any) -> HuggingFaceBackend:
     return HuggingFaceBackend(MODEL, kv=kv, do_sample=False, max_new_tokens=4, **options)
 
 
-def tables(quick: bool) -> Iterator[Table]:
-    """Measure all."""
-    yield by_policy(1 if quick else 4)
-    yield from by_evictions(1 if quick else 8)
-    yield by_distance(1 if quick else 8)
-    yield perplexity(20 if quick else 100)
+def tables(seeds: int, budgets: int) -> Iterator[Table]:
+    """Measure all: conversations of each kind, and the length of a stream in budgets."""
+    yield by_policy(seeds)
+    yield from by_evictions(2 * seeds)
+    yield by_distance(2 * seeds)
+    yield perplexity(budgets)
 
 
 def _facts(messages: Sequence[Message]) -> list[world.Fact]:
