@@ -50,6 +50,7 @@ def main() -> int:
     torch.set_num_threads(asked.threads)
     if asked.quick:
         asked.shape, asked.contexts, asked.turns, asked.budget = "small", [1_024], 30, 1_024
+        asked.repeats = 1
     write = asked.write if asked.write is not None else not asked.quick
     for part in asked.parts or PARTS:
         made = []
@@ -73,11 +74,11 @@ def _tables(part: str, asked: argparse.Namespace) -> Iterator[Table]:
             asked.shape, min(asked.contexts), min(2, asked.repeats), asked.device
         )
     elif part == "steady":
-        yield steady.table(
+        yield from steady.tables(
             asked.shape, asked.budget, asked.turns, "hybrid", asked.device, asked.layers
         )
     elif part == "quality":
-        yield from quality.tables(asked.quick)
+        yield from quality.tables(asked.repeats, 20 if asked.quick else 100)
     else:
         yield families.table()
 

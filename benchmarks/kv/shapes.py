@@ -31,12 +31,18 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def fields(shape: str, layers: int | None = None) -> dict[str, Any]:
+    """Return the fields of a Llama's configuration; `layers` in place of the shape's own."""
+    made = dict(SHAPES[shape])
+    if layers is not None:
+        made["num_hidden_layers"] = layers
+    return made
+
+
 def model(shape: str, dtype: torch.dtype, device: str, layers: int | None = None) -> Any:
     """Return a model of that shape with random weights."""
-    fields = dict(SHAPES[shape])
-    if layers is not None:
-        fields["num_hidden_layers"] = layers
-    config = LlamaConfig(**fields, max_position_embeddings=262_144, bos_token_id=0, eos_token_id=1)
+    made_of = fields(shape, layers)
+    config = LlamaConfig(**made_of, max_position_embeddings=262_144, bos_token_id=0, eos_token_id=1)
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

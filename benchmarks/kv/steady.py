@@ -2,60 +2,144 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from statistics import median
 
 import torch
 
-from benchmarks.kv import shapes
+from benchmarks.kv import peers, shapes
 from benchmarks.machine import resident_bytes
 from benchmarks.tables import Table
 from finite_memory_core import Chat, Memory
 from finite_memory_local import HuggingFaceBackend
 
+REPLY = 8
+SAID = "Tell me more of the plums of Turin, of Ada and of the rain in the year {:04d}."
+MODES = ("off", "exact", "shift")
 
-def table(
+
+@dataclass(slots=True)
+class _Turns:
+    """A conversation, and what its turns at a full budget cost.
+
+    Attributes:
+        first: milliseconds from the question to the first token, the memory's own work included.
+        whole: milliseconds of the turn.
+        busy: milliseconds of CPU time of the turn: what the neighbours do not disturb.
+        evicting: whether something left the memory in the turn.
+    """
+
+    chat: Chat
+    backend: HuggingFaceBackend
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    evicting: list[bool] = field(default_factory=list)
+
+    @property
+    def evictions(self) -> int:
+        """How often something left the memory."""
+        return self.chat.memory.stats.evictions
+
+    def take(self, said: str, counts: bool) -> None:
+        """Take a turn."""
+        decoded, gone = self.backend.cache_stats.decode_ms, self.evictions
+        began, busy = time.perf_counter(), time.process_time()
+        self.chat.send(said)
+        whole = 1e3 * (time.perf_counter() - began)
+        busy = 1e3 * (time.process_time() - busy)
+        if counts:
+            self.first.append(whole - (self.backend.cache_stats.decode_ms - decoded))
+            self.whole.append(whole)
+            self.busy.append(busy)
+            self.evicting.append(self.evictions > gone)
+
+    def more(self) -> str:
+        """Return what an evicting turn takes beside the median of the others, in CPU time."""
+        parts = [[b for b, e in zip(self.busy, self.evicting, strict=True) if e is way]
+                 for way in (True, False)]  # fmt: skip
+        return f"{median(parts[0]) / median(parts[1]):.2f}" if all(parts) else "-"
+
+
+def tables(
     shape: str, budget: int, turns: int, policy: str, device: str, layers: int | None = None
-) -> Table:
+) -> Iterator[Table]:
     """Hold the same conversation in each mode; only the turns at a full budget count."""
     model = shapes.model(shape, torch.float32, device, layers)
     coder = shapes.tokenizer(shape)
-    chats: dict[str, tuple[Chat, HuggingFaceBackend, list[tuple[float, float]]]] = {}
-    for kv in ("off", "exact", "shift"):
+    held: dict[str, _Turns] = {}
+    for kv in MODES:
         backend = HuggingFaceBackend(
-            model, tokenizer=coder, kv=kv, max_new_tokens=8, min_new_tokens=8, do_sample=False
-        )
+            model, tokenizer=coder, kv=kv, max_new_tokens=REPLY, min_new_tokens=REPLY,
+            do_sample=False,
+        )  # fmt: skip
         memory = Memory(budget, policy=policy, reserve=16, recall=None, low_water=0.75,
                         counter=lambda text: len(text.encode()))  # fmt: skip
-        chats[kv] = (Chat(backend, memory), backend, [])
-    said = "Tell me more of the plums of Turin, of Ada and of the rain in the year {:04d}."
-    full = False
-    for i in range(turns):
-        full = full or chats["off"][0].memory.stats.evictions > 0
-        for chat, backend, times in chats.values():
-            before = backend.cache_stats
-            chat.send(said.format(i))
-            after = backend.cache_stats
-            first = after.prefill_ms - before.prefill_ms
-            if full:
-                times.append((first, first + after.decode_ms - before.decode_ms))
+        held[kv] = _Turns(Chat(backend, memory), backend)
+    number = counted = 0
+    while counted < turns:
+        counts = held["off"].evictions > 0
+        for one in held.values():
+            one.take(SAID.format(number), counts)
+        number, counted = number + 1, counted + counts
+    name = f"{shape} shape{'' if layers is None else f' with {layers} layers'}"
+    yield _ours(held, f"A full budget of {budget:,} tokens, {name}, policy {policy}, {turns} turns",
+                device)  # fmt: skip
+    asked = peers.Asked(
+        shape=shapes.fields(shape, layers), budget=budget, reply=REPLY, turns=turns,
+        turn=len(coder(SAID).input_ids), threads=torch.get_num_threads(),
+    )  # fmt: skip
+    if device == "cpu":
+        yield _beside(held, peers.measure(asked), budget)
+
+
+def _ours(held: dict[str, _Turns], title: str, device: str) -> Table:
     rows = []
-    off = median(t[0] for t in chats["off"][2])
-    for kv, (_, backend, times) in chats.items():
-        first, whole = median(t[0] for t in times), [t[1] for t in times]
-        stats = backend.cache_stats
+    off = median(held["off"].first)
+    for kv, one in held.items():
+        stats = one.backend.cache_stats
         rows.append(
-            [f'`kv="{kv}"`', f"{first:,.0f} ms", f"{off / first:.1f}x",
-             f"{max(whole) / median(whole):.2f}", f"{stats.hit_share:.0%}",
+            [f'`kv="{kv}"`', f"{median(one.first):,.0f} ms", f"{off / median(one.first):.1f}x",
+             _worst(one.whole), _worst(one.busy), one.more(), f"{stats.hit_share:.0%}",
              f"{stats.prefilled / stats.turns:,.0f}",
-             f"{stats.evict_ms / max(1, len(times)):.1f} ms"]
+             f"{stats.evict_ms / max(1, one.evictions):.1f} ms"]
         )  # fmt: skip
     return Table(
-        f"A full budget of {budget:,} tokens, {shape} shape"
-        f"{'' if layers is None else f' with {layers} layers'}, policy {policy}, "
-        f"{len(chats['off'][2])} turns",
+        title,
         ["mode", "time to first token, median", "against off", "worst turn over median",
-         "hits", "tokens read a turn", "moving, a turn"],
+         "the same in CPU time", "an evicting turn beside others", "hits", "tokens read a turn",
+         "moving, an eviction"],
         rows,
-        [(f"float32, {device}, 8 tokens a reply; the three take turns. Resident at the end: "
+        [(f"float32, {device}, {REPLY} tokens a reply; the three take turns. Times are the whole "
+         "turn's, the memory's own work included. Resident at the end: "
          f"{resident_bytes() / 2**20:,.0f} MiB for all three.")],
     )  # fmt: skip
+
+
+def _beside(held: dict[str, _Turns], found: Iterator[peers.Found], budget: int) -> Table:
+    off, shift = (median(held[kv].first) for kv in ("off", "shift"))
+    rows = [_row("finite-memory-local, `kv=\"shift\"`", off, shift, _worst(held["shift"].whole),
+                 "any spans, by any policy")]  # fmt: skip
+    for peer in found:
+        if peer.why_not is not None:
+            rows.append([peer.title, "-", "-", "-", "-", f"not here: {peer.why_not}"])
+        else:
+            rows.append(_row(peer.title, peer.whole, peer.first, f"{peer.worst:.2f}", peer.note))
+    return Table(
+        f"Beside others, a full budget of {budget:,} tokens",
+        ["who", "reads all", "time to first token, median", "ratio", "worst turn over median",
+         "what can leave"],
+        rows,
+        [("Each against its own reading of the whole context, in the same run: same shape, random "
+         "weights, float32, the same lengths of turns and replies, each in its own environment.")],
+    )  # fmt: skip
+
+
+def _row(who: str, whole: float, first: float, worst: str, note: str) -> list[str]:
+    return [who, f"{whole:,.0f} ms", f"{first:,.0f} ms", f"{whole / first:.1f}x", worst, note]
+
+
+def _worst(times: list[float]) -> str:
+    return f"{max(times) / median(times):.2f}"

@@ -24,9 +24,9 @@ class Peer:
     budgeted: bool = True
 
 
-def all_peers() -> list[Peer]:
-    """Return the peers of `peers.toml`, in its order."""
-    entries = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+def all_peers(file: Path = _FILE) -> list[Peer]:
+    """Return the peers of `peers.toml`, or of a file like it, in its order."""
+    entries = tomllib.loads(file.read_text(encoding="utf-8"))
     return [
         Peer(key=key, **{**entry, "requires": tuple(entry["requires"])})
         for key, entry in entries.items()

@@ -11,7 +11,9 @@ import torch
 
 from finite_memory_core import Message
 from finite_memory_local import HuggingFaceBackend
+from finite_memory_local.attention import NAME, Recorder, recording
 from finite_memory_local.generating import read
+from finite_memory_local.importance import _weights
 from finite_memory_local.rotation import Rotation
 
 from .families import FAMILIES, context, conversation, count_read, model, tokenizer
@@ -30,6 +32,10 @@ SHIFTABLE = [
         "Mamba",
     }
 ]
+
+
+BARE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+"""A template that puts nothing around messages."""
 
 
 def shifting(family: str = "Llama", **more: Any) -> HuggingFaceBackend:
@@ -52,6 +58,27 @@ def first_layer_error(backend: HuggingFaceBackend, session_id: str = "s") -> flo
         float((a.float() - b.float()).norm() / b.float().norm())
         for a, b in ((layer.keys, other.keys), (layer.values, other.values))
     )
+
+
+@torch.no_grad()
+def attention_error(made: Any, backend: HuggingFaceBackend) -> float:
+    """Return how far the first layer's attention is from that on the keys of a fresh prefill.
+
+    As a total variation: half of what the weights differ by in sum, the most of any query.
+    """
+    session = backend._sessions["s"]
+    fresh_cache = backend.capability.new_cache(made)
+    recorder = Recorder(16)
+    made.set_attn_implementation(NAME)
+    with recording(recorder):
+        made(input_ids=torch.tensor([session.ids]), cache=fresh_cache)
+    made.set_attn_implementation("sdpa")
+    seen, fresh_layer = recorder.queries[0], fresh_cache.layers[0]
+    ours, theirs = (
+        _weights(seen.queries.double(), keys[0].double(), seen.scaling, seen.window)
+        for keys in (session.layers[0].keys, fresh_layer.keys)
+    )
+    return float((ours - theirs).abs().sum(-1).max() / 2)
 
 
 def talk(backend: HuggingFaceBackend, turns: int, seed: int = 3) -> list[Message]:
@@ -194,6 +221,7 @@ def test_a_thousand_evictions_do_not_drift(dtype: str) -> None:
     assert moved > 20_000
     limit = {"float32": 1e-5, "bfloat16": 5e-3, "float16": 1e-3}[dtype]
     assert first_layer_error(backend) < limit
+    assert attention_error(made, backend) < limit
 
 
 def test_positions_may_be_on_another_device_than_the_frequencies() -> None:
@@ -201,3 +229,23 @@ def test_positions_may_be_on_another_device_than_the_frequencies() -> None:
     rotation = Rotation(torch.ones(4), interleaved=False)
     there = torch.arange(3, device="meta")  # a device that every machine has
     assert [torch.Size([3, 4])] * 2 == [made.shape for made in rotation.angles(there, there)]
+
+
+@pytest.mark.parametrize("template", [BARE, "<|endoftext|>" + BARE])
+def test_first_tokens_stay_however_short_their_messages_are(template: str) -> None:
+    """The sink grows over messages that leave, or is what begins every text; nothing is reread."""
+    backend = shifting(tokenizer=tokenizer(template), max_new_tokens=1)
+    held = [Message.user(text) for text in ("a", "b", "c", "d", "long enough", "and more")]
+    list(backend.stream(context(*held)))
+    first = backend._sessions["s"].ids[:4]
+    for i in range(6):
+        del held[0]
+        held.append(Message.user(f"new {i}"))
+        usage = list(backend.stream(context(*held)))[-1].usage
+        assert usage is not None
+        assert usage.input_tokens - (usage.cached_tokens or 0) <= len(f"new {i}") + 1
+        kept = 1 if template.startswith("<") else min(4, i + 1)
+        assert first[:kept] == backend._sessions["s"].ids[:kept]
+        assert first_layer_error(backend) < 1e-5
+        if kept == 4:
+            assert first == backend._sessions["s"].ids[:4]

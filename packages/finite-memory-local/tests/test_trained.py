@@ -23,11 +23,13 @@ def told(kv: str, seed: int) -> tuple[list[str], list[str]]:
     """Return the answers about ten facts after the small talk between them left, and the truth."""
     rng = random.Random(seed)
     backend = HuggingFaceBackend(MODEL, kv=kv, do_sample=False, max_new_tokens=4)
-    people = rng.sample(range(96), 10)
-    facts = [f"name{who:03d} thing{rng.randrange(96):03d}" for who in people]
+    vocabulary = backend.tokenizer.get_vocab()
+    words = sorted(vocabulary, key=vocabulary.__getitem__)
+    names, things, small_talk = words[9:105], words[105:201], words[201:]
+    facts = [f"{name} {rng.choice(things)}" for name in rng.sample(names, 10)]
     held: list[Message] = []
     for fact in facts:
-        held.append(Message.user(" ".join(f"talk{rng.randrange(64):03d}" for _ in range(8))))
+        held.append(Message.user(" ".join(rng.choice(small_talk) for _ in range(8))))
         held.append(Message.user(f"note {fact}"))
     list(backend.stream(context(*held)))
     held = [message for message in held if message.text.startswith("note")]

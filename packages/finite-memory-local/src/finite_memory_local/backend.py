@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from os import PathLike
 from threading import Event
@@ -28,11 +28,12 @@ from .ledger import Piece, Span, ids_of
 from .stats import CacheStats
 from .tally import Tally
 from .toolcalls import ToolCalls
-from .worker import Worker
+from .worker import Wanted, Worker
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
+    from .attention import Recorder
     from .importance import AttentionScorer
     from .probe import Capability
     from .rendering import Rendered
@@ -65,7 +66,8 @@ class HuggingFaceBackend(Backend):
             the longest is forgotten, its cache with it. `BackendSummarizer` makes one a summary.
         cache_bytes: the most bytes that the caches of all sessions may hold; None for no limit.
             Above it the session that was not used for the longest loses its own: to CPU memory
-            where the model is elsewhere, else altogether. One that is in use is never taken.
+            where the model is elsewhere, which then holds as much again at most, else altogether.
+            One that is in use is never taken.
         seed: samples every reply from this seed; None for torch's random state.
         observers: hear of fallbacks, as `FellBack` events.
         options: fields of transformers' `GenerationConfig`: ``max_new_tokens=100``,
@@ -121,7 +123,7 @@ class HuggingFaceBackend(Backend):
         self.seed = seed
         self.window = window_of(self.model)
         self._observers = tuple(observers)
-        self._lock = lock_of(self.model)
+        self._lock = lock_of(self.model)  # held while a reply is made; then the session's own
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._tally = Tally()
         self._renderer = Renderer(self.tokenizer)
@@ -183,9 +185,7 @@ class HuggingFaceBackend(Backend):
             ContextOverflowError: the context is longer than the model's window.
             BackendError: the template refuses it, the model failed, or memory ran out.
         """
-        yield from Worker[Delta](
-            lambda emit, stopping: self._reply(context, emit, stopping)
-        ).items()
+        yield from Worker[Delta](lambda emit, wanted: self._reply(context, emit, wanted)).items()
 
     def scorer(self, session_id: str | None = None, *, queries: int = 32) -> AttentionScorer:
         """Return a scorer for `Importance` and `Hybrid`: what the model last attended to.
@@ -208,35 +208,34 @@ class HuggingFaceBackend(Backend):
                 f"the attention of {name} cannot be watched: it does not take an attention "
                 "function; use Importance() without a scorer"
             )
-        with self._lock:
-            with attending(self.model, is_ours=True):
-                can_be = watchable(self.model, self.capability)
-            if not can_be:
-                raise ConfigError(
-                    f"the attention of {name} cannot be watched: its cache holds no keys that its "
-                    "queries could be asked against; use Importance() without a scorer"
-                )
-            self._recorded = max(self._recorded, queries)
-            for session in self._sessions.values():
-                session.recorder = None
-            return AttentionScorer(self, session_id, queries)
+        with self._lock, attending(self.model, is_ours=True):
+            can_be = watchable(self.model, self.capability)
+        if not can_be:
+            raise ConfigError(
+                f"the attention of {name} cannot be watched: its cache holds no keys that its "
+                "queries could be asked against; use Importance() without a scorer"
+            )
+        self._recorded = max(self._recorded, queries)
+        return AttentionScorer(self, session_id, queries)
 
     def ledger(self, session_id: str) -> tuple[Span, ...]:
         """Return which ids stand behind which positions of a session's cache, oldest first."""
-        with self._lock:
-            session = self._sessions.get(session_id)
-            return () if session is None else session.spans
+        session = self._held().get(session_id)
+        if session is None:
+            return ()
+        with session.lock:
+            return session.spans
 
     @property
     def cache_stats(self) -> CacheStats:
-        """What the caches did so far."""
-        with self._lock:
+        """What the caches did so far; a turn that goes on is counted when it ends."""
+        with self._tally.lock:
             held = [s for s in self._sessions.values() if s.cache is not None]
             return self._tally.stats(len(held), sum(s.nbytes for s in held))
 
     def drop(self, session_id: str | None = None) -> None:
         """Drop the cache of a session, or of all; the next turn reads its context anew."""
-        with self._lock:
+        with self._tally.lock:
             for name in list(self._sessions) if session_id is None else [session_id]:
                 self._sessions.pop(name, None)
 
@@ -248,8 +247,9 @@ class HuggingFaceBackend(Backend):
         """
         from .saving import save
 
-        with self._lock:
-            save(self, self._sessions.get(session_id), session_id, path)
+        session = self._held().get(session_id)
+        with nullcontext() if session is None else session.lock:
+            save(self, session, session_id, path)
 
     def load_cache(self, session_id: str, path: str | PathLike[str]) -> None:
         """Take over a saved cache for a session, which then goes on without reading it again.
@@ -260,39 +260,39 @@ class HuggingFaceBackend(Backend):
         """
         from .saving import load as load_session
 
-        with self._lock:
-            loaded = load_session(self, path)
+        loaded = load_session(self, path)
+        with self._tally.lock:
             self._sessions.pop(session_id, None)
             self._sessions[session_id] = loaded
-            self._make_room(session_id)
+        self._make_room(session_id)
 
     # -- a turn ----------------------------------------------------------------------------------
 
-    def _reply(self, context: Context, emit: Callable[[Delta], None], stopping: Event) -> None:
+    def _reply(self, context: Context, emit: Callable[[Delta], None], wanted: Wanted) -> None:
         """Make one reply; all of it happens while no other is made."""
         from .attention import recording
         from .generating import Stopped, attending, seeded
 
         with self._lock:
-            if stopping.is_set():
+            if not wanted.begins():
                 return
             session = self._session(context.session_id)
-            self._tally.turns += 1
-            try:
-                with (
-                    attending(self.model, self._attends),
-                    recording(session.recorder),
-                    seeded(self.seed),
-                ):
-                    self._turn(session, context, emit, stopping)
-            except Stopped:
-                return
-            except (MemoryError, RuntimeError) as error:
-                session.drop()  # after such a failure nothing in it is to be trusted
-                self._tally.dropped += 1
-                raise _failure(error) from error
-            finally:
-                self._make_room(context.session_id)
+            with (
+                session.lock,
+                attending(self.model, self._attends),
+                recording(self._ready(session)),
+                seeded(self.seed),
+            ):
+                try:
+                    self._turn(session, context, emit, wanted.stopping)
+                except Stopped:
+                    return
+                except (MemoryError, RuntimeError) as error:
+                    session.drop()  # after such a failure nothing in it is to be trusted
+                    self._count(dropped=1)
+                    raise _failure(error) from error
+                finally:
+                    self._make_room(context.session_id)
 
     def _turn(
         self, session: Session, context: Context, emit: Callable[[Delta], None], stopping: Event
@@ -316,7 +316,8 @@ class HuggingFaceBackend(Backend):
             made = generate(self.model, ids, cache, self._settings, limits, reply.hear)
             if stopping.is_set():
                 raise Stopped
-        self._tally.add(moved, len(ids) - moved.reused, len(made), reply.times())
+        with self._tally.lock:
+            self._tally.add(moved, len(ids) - moved.reused, len(made), reply.times())
         message = reply.message()
         if reuses:
             *said, opening = plan.pieces
@@ -337,7 +338,7 @@ class HuggingFaceBackend(Backend):
         began = time.perf_counter()
         moved = session.follow(plan, reads)
         if moved.shifted:
-            self._tally.evict_ms += 1e3 * (time.perf_counter() - began)
+            self._count(evict_ms=1e3 * (time.perf_counter() - began))
         held = session.held
         ahead = (len(ids) - held - 1) // self.chunk * self.chunk
         with self._cut_back(session, held):
@@ -416,16 +417,35 @@ class HuggingFaceBackend(Backend):
 
     # -- sessions --------------------------------------------------------------------------------
 
-    def _session(self, session_id: str) -> Session:
-        session = self._sessions.pop(session_id, None) or self._new_session()
-        self._sessions[session_id] = session  # the last one used stands last
-        if self._recorded and session.recorder is None:
-            from .attention import Recorder
+    def _held(self) -> dict[str, Session]:
+        """Return the sessions as they are now."""
+        with self._tally.lock:
+            return dict(self._sessions)
 
+    def _count(self, **more: float) -> None:
+        """Add to what is counted."""
+        with self._tally.lock:
+            for name, number in more.items():
+                setattr(self._tally, name, getattr(self._tally, name) + number)
+
+    def _session(self, session_id: str) -> Session:
+        """Return the session of a turn that begins."""
+        with self._tally.lock:
+            self._tally.turns += 1
+            session = self._sessions.pop(session_id, None) or self._new_session()
+            self._sessions[session_id] = session  # the last one used stands last
+            return session
+
+    def _ready(self, session: Session) -> Recorder | None:
+        """Bring a session to where the model is, and return what sees its queries, if anything."""
+        from .attention import Recorder
+
+        known = session.recorder
+        if self._recorded and (known is None or known.width < self._recorded):
             session.recorder = Recorder(self._recorded)
         for layer in session.layers:
-            layer.to(self.model.device)
-        return session
+            layer.bring_home()
+        return session.recorder
 
     def _new_session(self) -> Session:
         import torch
@@ -438,32 +458,52 @@ class HuggingFaceBackend(Backend):
         )
 
     def _make_room(self, current: str) -> None:
-        """Bring sessions and caches under their caps: what was not used for the longest goes."""
-        while len(self._sessions) > self.sessions:
-            oldest = next(name for name in self._sessions if name != current)
-            self._tally.dropped += self._sessions.pop(oldest).cache is not None
-        if self.cache_bytes is None:
+        """Bring sessions and caches under their caps: what was not used for the longest goes.
+
+        What is in use is left alone.
+        """
+        with self._tally.lock:
+            others = [s for name, s in self._sessions.items() if name != current]
+        idle = [session for session in others if session.lock.acquire(blocking=False)]
+        try:
+            self._bound_sessions(idle)
+            self._bound_bytes(idle)
+        finally:
+            for session in idle:
+                session.lock.release()
+
+    def _bound_sessions(self, idle: list[Session]) -> None:
+        with self._tally.lock:
+            most = max(0, len(self._sessions) - self.sessions)
+            gone = idle[:most]
+            self._sessions = OrderedDict(
+                (name, s) for name, s in self._sessions.items() if s not in gone
+            )
+            self._tally.dropped += sum(session.cache is not None for session in gone)
+        for session in gone:
+            session.drop()
+
+    def _bound_bytes(self, idle: list[Session]) -> None:
+        most = self.cache_bytes
+        if most is None:
             return
-        for name, session in list(self._sessions.items()):
-            if name == current or self._device_bytes() <= self.cache_bytes:
+        for session in idle:
+            if session.cache is None or session.is_away or self._bytes(away=False) <= most:
                 continue
-            if session.cache is None:
-                continue
-            if self.model.device.type != "cpu" and session.layers:
-                for layer in session.layers:
-                    layer.to("cpu")
-                self._tally.offloaded += 1
+            if session.can_leave:
+                session.leave()
+                self._count(offloaded=1)
             else:
                 session.drop()
-                self._tally.dropped += 1
+                self._count(dropped=1)
+        for session in idle:  # what waits in CPU memory is bounded as well
+            if session.is_away and self._bytes(away=True) > most:
+                session.drop()
+                self._count(dropped=1)
 
-    def _device_bytes(self) -> int:
-        device = self.model.device
-        return sum(
-            session.nbytes
-            for session in self._sessions.values()
-            if all(layer.device == device for layer in session.layers if layer.is_initialized)
-        )
+    def _bytes(self, away: bool) -> int:
+        """Return what is held where the model is, or of what had to leave."""
+        return sum(s.nbytes for s in self._held().values() if s.is_away == away)
 
     def _fall_back(self, session_id: str, what: str, why: str) -> None:
         """Say once that something is not possible."""

@@ -32,6 +32,7 @@ from transformers.generation.streamers import BaseStreamer
 from finite_memory_core import BackendError, ConfigError
 
 from .attention import NAME
+from .loading import device_of
 
 _REFUSED = {
     "num_beams": 1,
@@ -150,7 +151,7 @@ def generate(
     config.max_new_tokens, config.use_cache = limits.tokens, True
     if config.min_new_tokens is not None:
         config.min_new_tokens = min(config.min_new_tokens, limits.tokens)
-    whole = torch.tensor([list(ids)], device=model.device)
+    whole = torch.tensor([list(ids)], device=device_of(model))
     kept = {} if cache is None else {"cache": cache}
     with _only_these(model):
         made = model.generate(
@@ -277,7 +278,7 @@ def read(model: Any, ids: Sequence[int], cache: Cache, chunk: int, stopping: Eve
     for start in range(0, len(ids), chunk):
         if stopping.is_set():
             raise Stopped
-        part = torch.tensor([list(ids[start : start + chunk])], device=model.device)
+        part = torch.tensor([list(ids[start : start + chunk])], device=device_of(model))
         with torch.no_grad():
             model(input_ids=part, cache=cache, use_cache=True, **last_only)
 

@@ -41,16 +41,26 @@ class AttentionScorer:
         Raises:
             CannotDecide: no cache holds the blocks, or nothing was read since it was changed.
         """
-        with self._backend._lock:
-            places = {name: _places(s, blocks) for name, s in self._backend._sessions.items()}
-            name = self._session_id or max(places, key=lambda n: len(places[n]), default="")
-            found = places.get(name)
-            if not found:
-                raise CannotDecide(f"no cache holds any of the {len(blocks)} blocks")
-            weights = attention(self._backend._sessions[name], self.queries).tolist()
+        session = self._holder(blocks)
+        if session is None:
+            raise CannotDecide(f"no cache holds any of the {len(blocks)} blocks")
+        with session.lock:  # its own reply is waited for, those of others are not
+            found = _places(session, blocks)
+            weights = attention(session, self.queries).tolist()
+        if not found:
+            raise CannotDecide(f"no cache holds any of the {len(blocks)} blocks any more")
         scores = {i: sum(sum(weights[a:b]) for a, b in where) for i, where in found.items()}
         mean = sum(scores.values()) / len(scores)
         return [scores.get(i, mean) for i in range(len(blocks))]
+
+    def _holder(self, blocks: Sequence[Block]) -> Session | None:
+        """Return the session that holds the blocks, most of them where several do."""
+        sessions = self._backend._held()
+        if self._session_id is not None:
+            sessions = {n: s for n, s in sessions.items() if n == self._session_id}
+        places = {name: len(_places(s, blocks)) for name, s in sessions.items()}
+        name = max(places, key=lambda n: places[n], default="")
+        return sessions[name] if places.get(name) else None
 
 
 def watchable(model: Any, capability: Capability) -> bool:
@@ -61,11 +71,13 @@ def watchable(model: Any, capability: Capability) -> bool:
     """
     import torch
 
+    from .loading import device_of
+
     if any(kind.slot == "values" for kind in capability.layers):
         return False
     recorder, cache = Recorder(1), capability.new_cache(model)
     with torch.no_grad(), recording(recorder):
-        model(input_ids=torch.tensor([[0]], device=model.device), cache=cache, use_cache=True)
+        model(input_ids=torch.tensor([[0]], device=device_of(model)), cache=cache, use_cache=True)
     layers: list[Any] = cache.layers
     return bool(recorder.queries) and all(
         seen.queries.shape[-1] == layers[number].keys.shape[-1]

@@ -35,6 +35,7 @@ class KeptLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its subcla
     `keys` and `values` are views of the buffers, (1, heads, tokens, dim).
 
     Attributes:
+        home: the device that the model computes them on; None before it has.
         source: the states as the model computed them, for the tokens from `source_start` on that
             were moved; None where the states themselves are precise enough to be moved again.
         source_start: the position of the first of them.
@@ -50,6 +51,7 @@ class KeptLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its subcla
         super().__init__()  # type: ignore[no-untyped-call]
         self._keys = self._values = torch.empty(0)
         self._length = 0
+        self.home: torch.device | None = None
         self.source: Tensor | None = None
         self.source_start = 0
 
@@ -58,6 +60,7 @@ class KeptLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its subcla
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Make empty buffers for states of these shapes."""
         self.dtype, self.device = key_states.dtype, key_states.device
+        self.home = self.device
         self._keys, self._values = key_states[:, :, :0], value_states[:, :, :0]
         self.is_initialized = True
 
@@ -156,9 +159,20 @@ class KeptLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # its subcla
         if self.source is not None:
             self.source = self.source.to(device)
 
+    def bring_home(self) -> None:
+        """Move everything back to where the model computes it."""
+        if self.home is not None and self.is_away:
+            self.to(self.home)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it waits somewhere else than where the model computes it."""
+        return self.home is not None and self.device != self.home
+
     def load(self, keys: Tensor, values: Tensor) -> None:
-        """Take over the states of a saved layer."""
+        """Take over the states of a saved layer, which are where the model computes them."""
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.home = self.device
         self._keys, self._values = keys, values
         self._set_length(keys.shape[2])
 

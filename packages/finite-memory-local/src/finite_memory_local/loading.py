@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finite_memory_core import BackendError, ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 _WHAT_TO_DO = (
     "give the path of a folder that has it, download it where there is a network, and for a gated "
@@ -71,6 +74,31 @@ def _why(name: str, error: Exception) -> str:
     if "Unrecognized" in str(error) or "does not recognize" in str(error):
         return f"it is no causal language model that transformers knows ({first})"
     return f"{type(error).__name__}: {first}"
+
+
+def device_of(model: Any) -> torch.device:
+    """Return where token ids go: where the model looks up their embeddings.
+
+    A model may be spread over several devices (`device_map`). Weights that wait somewhere else
+    until they are needed are nowhere; a hook says where they come to.
+
+    Raises:
+        ConfigError: the weights are nowhere, and no hook brings them.
+    """
+    import torch
+
+    embeddings = model.get_input_embeddings()
+    device: torch.device = embeddings.weight.device
+    if device.type != "meta":
+        return device
+    for module in (embeddings, model):
+        found = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+        if found is not None:
+            return torch.device(found)
+    raise ConfigError(
+        f"the weights of {type(model).__name__} are on the meta device: they were never loaded; "
+        "load the model with from_pretrained"
+    )
 
 
 def load_tokenizer(tokenizer: Any, model: Any, name: Any) -> Any:

@@ -19,6 +19,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
 
 from .layers import KeptLayer
+from .loading import device_of
 from .rotation import Rotation
 
 _NEAR, _FAR = 5, (131, 37, 11)
@@ -60,6 +61,7 @@ class Capability:
         limit: positions up to which states hold; None for no limit. Beyond, this model computes
             all of them anew.
         count: layers that hold something.
+        devices: where the model computes each of `layers`.
     """
 
     kept: bool
@@ -69,6 +71,7 @@ class Capability:
     why_not: str | None = None
     limit: int | None = None
     count: int = 0
+    devices: tuple[torch.device, ...] = ()
 
     @property
     def shift(self) -> bool:
@@ -109,6 +112,13 @@ class _Probe:
         last: Tensor = out.logits[0, -1].float()
         return last
 
+    def devices(self) -> tuple[torch.device, ...]:
+        """Return where each layer's states are: a model may be spread over several."""
+        cache = self.empty()
+        self.read(self.ids(1), cache)
+        layers: list[Any] = cache.layers
+        return tuple(layer.keys.device for layer in layers)
+
     def _at(self, position: int) -> Tensor:
         return torch.tensor([[position]], device=self.device)
 
@@ -137,7 +147,7 @@ def examine(model: Any, vocabulary: int, window: int | None) -> Capability:
     native = DynamicCache(config=model.config)
     plain = (DynamicLayer, DynamicSlidingWindowLayer)
     kept = bool(native.layers) and all(type(layer) in plain for layer in native.layers)
-    probe = _Probe(model, model.device, vocabulary, window, len(native.layers), kept)
+    probe = _Probe(model, device_of(model), vocabulary, window, len(native.layers), kept)
     reuse = _continues(probe)
     if not kept:
         kinds = {type(layer).__name__ for layer in native.layers if type(layer) not in plain}
@@ -168,7 +178,7 @@ def _shifting(probe: _Probe) -> Capability:
     """Find how each layer's states can be moved."""
 
     def found(layers: tuple[LayerKind, ...], why: str | None, limit: int | None) -> Capability:
-        return Capability(True, True, True, layers, why, limit, probe.count)
+        return Capability(True, True, True, layers, why, limit, probe.count, probe.devices())
 
     if not probe.places:
         free = _is_position_free(probe)
@@ -197,7 +207,7 @@ def _candidates(model: Any) -> Iterator[Rotation]:
             seen.append(buffer.detach().float().clone())
     width = getattr(model.config, "rotary_dim", None)
     if not seen and isinstance(width, int):
-        steps = torch.arange(0, width, 2, dtype=torch.float32, device=model.device)
+        steps = torch.arange(0, width, 2, dtype=torch.float32, device=device_of(model))
         seen.append(10_000.0 ** -(steps / width))
     for i, frequencies in enumerate(seen):
         if not any(torch.equal(frequencies, other) for other in seen[:i]):
@@ -296,7 +306,7 @@ def same_with_ours(model: Any, vocabulary: int) -> bool:
     from .generating import attending
 
     rng = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocabulary, (1, 24), generator=rng).to(model.device)
+    ids = torch.randint(vocabulary, (1, 24), generator=rng).to(device_of(model))
     whole = model(input_ids=ids, use_cache=False).logits[0, -1].float()
     try:
         with attending(model, is_ours=True):

@@ -71,8 +71,13 @@ def load(backend: HuggingFaceBackend, path: str | PathLike[str]) -> Session:
     from safetensors import SafetensorError, safe_open
 
     name = fspath(path)
+    if not backend.capability.devices:
+        raise BackendError(
+            f"{backend.name} keeps no cache that a saved one could become: "
+            f"{backend.capability.why_not}"
+        )
     try:
-        with safe_open(name, framework="pt", device=str(backend.model.device)) as file:
+        with safe_open(name, framework="pt") as file:
             told = json.loads((file.metadata() or {}).get("finite_memory", "{}"))
             _check(told, backend, name)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -100,8 +105,10 @@ def _restored(
     session = backend._new_session()
     session.cache = backend.capability.new_cache(backend.model)
     for i, layer in enumerate(session.layers):
-        layer.load(tensors[f"keys.{i}"], tensors[f"values.{i}"])
-        layer.source, layer.source_start = tensors.get(f"source.{i}"), told["source_start"][i]
+        home, source = backend.capability.devices[i], tensors.get(f"source.{i}")
+        layer.load(tensors[f"keys.{i}"].to(home), tensors[f"values.{i}"].to(home))
+        layer.source = None if source is None else source.to(home)
+        layer.source_start = told["source_start"][i]
     session.restore(told, ids)
     return session
 
@@ -139,6 +146,11 @@ def _model_digest(model: Any) -> str:
     for name, buffer in settled or buffers:
         digest.update(f"{name} {buffer.tolist()}".encode())
     for name, weight in model.named_parameters():
+        if weight.device.type == "meta":
+            raise BackendError(
+                f"the weights of {type(model).__name__} wait on another device (offloaded), so it "
+                "cannot be told which model a saved cache belongs to; let the next turn read anew"
+            )
         flat = weight.detach().flatten()
         sample = flat[:: max(1, flat.numel() // 16)].float().tolist()
         digest.update(f"{name} {tuple(weight.shape)} {sample}".encode())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, NamedTuple
 
 import torch
@@ -82,6 +83,7 @@ class Session:
         replies: the ids of the replies that the model gave, by their text.
         erasures: how many deletions its states know of.
         recorder: sees queries, where somebody asked for importance.
+        lock: held by whoever changes it, and whoever reads more than one of its parts.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Session:
         self.replies: dict[str, tuple[int, ...]] = {}
         self.erasures = 0
         self.recorder: Recorder | None = None
+        self.lock = RLock()
 
     # -- what it holds ---------------------------------------------------------------------------
 
@@ -120,13 +123,30 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Bytes of its states."""
-        return sum(_nbytes(layer) for layer in self.cache.layers) if self.cache else 0
+        cache = self.cache
+        return 0 if cache is None else sum(map(_nbytes, cache.layers))
 
     @property
     def layers(self) -> list[KeptLayer]:
         """Its layers, where they are ours."""
-        layers: list[Any] = self.cache.layers if self.cache is not None else []
+        cache = self.cache
+        layers: list[Any] = cache.layers if cache is not None else []
         return [layer for layer in layers if isinstance(layer, KeptLayer)]
+
+    @property
+    def is_away(self) -> bool:
+        """Whether states wait somewhere else than where the model computes them."""
+        return any(layer.is_away for layer in self.layers)
+
+    @property
+    def can_leave(self) -> bool:
+        """Whether CPU memory is somewhere else than where they are."""
+        return any(layer.home is not None and layer.home.type != "cpu" for layer in self.layers)
+
+    def leave(self) -> None:
+        """Move the states to CPU memory; `KeptLayer.bring_home` brings them back."""
+        for layer in self.layers:
+            layer.to("cpu")
 
     # -- planning --------------------------------------------------------------------------------
 
@@ -147,16 +167,16 @@ class Session:
             if not self.capability.cut and _kept(segments) != self.length:
                 segments = prefix_plan((), pieces, 0)
             return Plan(list(pieces), segments)
-        if self._sink is not None:
-            wanted = [self._sink, *pieces]
-            if self._goes_on(pieces):
-                return Plan(wanted, shift_plan(self.pieces, wanted), self._sink)
+        if self._sink is not None and not self._goes_on(pieces):
             return Plan(list(pieces), prefix_plan((), pieces, 0))
-        segments = shift_plan(self.pieces, pieces)
+        behind = () if self._sink is None else (self._sink,)
+        wanted = [*behind, *pieces]
+        segments = shift_plan(self.pieces, wanted)
         sink = self._leaving_sink(segments)
         if sink is None:
-            return Plan(list(pieces), segments)
-        return Plan([sink, *pieces], [Kept(0, len(sink.ids)), *segments], sink)
+            return Plan(wanted, segments, self._sink)
+        rest = segments[1:] if behind else segments  # the sink that stood there is in the new one
+        return Plan([sink, *pieces], [Kept(0, len(sink.ids)), *rest], sink)
 
     def _goes_on(self, pieces: Sequence[Piece]) -> bool:
         """Whether a piece behind the sink stays; else it is another conversation."""
@@ -164,15 +184,19 @@ class Session:
         return any(piece.ids[: len(ids)] == ids for ids in held for piece in pieces)
 
     def _leaving_sink(self, segments: Sequence[Segment]) -> Piece | None:
-        """Return the first tokens as a piece, where they would leave; None where they stay."""
-        places = [s.start for s in segments if isinstance(s, Kept)]
-        if not self._sinks or not places:  # nothing stays: another conversation
-            return None
+        """Return the first tokens as a piece, where some of them would leave; else None.
+
+        They end where a token stays anyhow: with what is behind them, the first tokens stay.
+        """
+        known = 0 if self._sink is None else len(self._sink.ids)
         head = segments[0]
-        stays = isinstance(head, Kept) and head.start == 0
-        if stays or min(places) < self._sinks:
+        if isinstance(head, Kept) and head.start == 0 and head.end != known:
+            return None  # what stands first, or behind the sink, stays
+        places = [s.start for s in segments if isinstance(s, Kept) and s.start >= known]
+        if not places:  # nothing stays: another conversation
             return None
-        return Piece(tuple(self.ids[: self._sinks]))
+        end = min(self._sinks, *places)
+        return Piece(tuple(self.ids[:end])) if end > known else None
 
     # -- changing --------------------------------------------------------------------------------
 

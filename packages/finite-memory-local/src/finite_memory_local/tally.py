@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from .stats import CacheStats, FallBack
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """Running sums; see `CacheStats` for what they say."""
+    """Running sums; see `CacheStats` for what they say.
+
+    Attributes:
+        lock: held by whoever changes them or the sessions that are remembered, or reads more than
+            one of them; nothing else is waited for under it.
+    """
 
     turns: int = 0
     reused: int = 0
@@ -27,6 +33,7 @@ class Tally:
     decode_ms: float = 0.0
     evict_ms: float = 0.0
     fallbacks: dict[str, FallBack] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def add(self, moved: Moved, fresh: int, made: int, times: tuple[float, float]) -> None:
         """Count a turn: what was kept, `fresh` tokens read, `made` tokens of a reply."""
