@@ -272,6 +272,7 @@ class HuggingFaceBackend(Backend):
         """Make one reply; all of it happens while no other is made."""
         from .attention import recording
         from .generating import Stopped, attending, seeded
+        from .linear import single_rows
 
         with self._lock:
             if stopping.is_set():
@@ -281,6 +282,7 @@ class HuggingFaceBackend(Backend):
             try:
                 with (
                     attending(self.model, self._attends),
+                    single_rows(self.model),
                     recording(session.recorder),
                     seeded(self.seed),
                 ):

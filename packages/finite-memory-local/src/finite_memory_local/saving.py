@@ -7,7 +7,9 @@ good for the very model, dtype and tokenizer that made it, and says so when it m
 from __future__ import annotations
 
 import json
+from array import array
 from hashlib import sha256
+from operator import itemgetter
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +148,11 @@ def _model_digest(model: Any) -> str:
 
 
 def _tokenizer_digest(tokenizer: Any) -> str:
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()), ensure_ascii=False)
-    return sha256(vocabulary.encode()).hexdigest()[:16]
+    """Return a digest of the vocabulary; by ids, which sort faster than words do."""
+    known = sorted(tokenizer.get_vocab().items(), key=itemgetter(1, 0))
+    digest = sha256(array("q", [number for _, number in known]).tobytes())
+    digest.update("\0".join([word for word, _ in known]).encode(errors="surrogatepass"))
+    return digest.hexdigest()[:16]
 
 
 def _digest(ids: list[int]) -> str:
