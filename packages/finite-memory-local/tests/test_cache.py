@@ -218,12 +218,12 @@ def test_a_file_with_one_wrong_byte_is_refused(tmp_path: Any, dtype: torch.dtype
     made.save_cache("s", path)
     whole = path.read_bytes()
     states = 8 + int.from_bytes(whole[:8], "little")
-    places = [whole.index(b"pieces"), states, states + 1_001, (states + len(whole)) // 2, len(whole) - 1]
-    for place in places:
+    middle = (states + len(whole)) // 2
+    for place in (whole.index(b"pieces"), states, states + 1_001, middle, len(whole) - 1):
         wrong = bytearray(whole)
         wrong[place] ^= 1
         path.write_bytes(wrong)
-        with pytest.raises(BackendError, match="damaged|tokens|lacks"):
+        with pytest.raises(BackendError, match=r"damaged|tokens|lacks"):
             made.load_cache("s", path)
     path.write_bytes(whole)
     made.load_cache("s", path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from finite_memory_local.linear import single_rows, slow_on_rows
+from finite_memory_local.linear import slow_on_rows, taking_rows
 
 from .families import model
 
@@ -21,7 +21,7 @@ def test_rows_come_to_the_same(shape: tuple[int, ...], has_bias: bool) -> None:
     layer.register_forward_hook(lambda _, __, out: heard.append(out.shape))
     given = torch.randn(shape)
     expected = layer(given)
-    with single_rows([layer]):
+    with taking_rows([layer]):
         assert "forward" in vars(layer)
         made = layer(given)
     torch.testing.assert_close(made, expected)
@@ -39,7 +39,7 @@ def test_layers_that_are_not_plain_are_left_alone() -> None:
     hooked.forward = lambda given: given  # type: ignore[method-assign]
     others = [Other(8, 8), nn.Linear(8, 8, dtype=torch.bfloat16), nn.Linear(8, 7), hooked]
     before = [dict(vars(layer)) for layer in others]
-    with single_rows(others):
+    with taking_rows(others):
         assert before == [dict(vars(layer)) for layer in others]
     assert before == [dict(vars(layer)) for layer in others]
 
@@ -47,7 +47,7 @@ def test_layers_that_are_not_plain_are_left_alone() -> None:
 def test_layers_are_put_back_after_a_failure() -> None:
     """Whatever happens in the block."""
     layer = nn.Linear(8, 8)
-    with pytest.raises(RuntimeError, match="no"), single_rows([layer]):
+    with pytest.raises(RuntimeError, match="no"), taking_rows([layer]):
         raise RuntimeError("no")
     assert "forward" not in vars(layer)
 

@@ -107,7 +107,6 @@ class HuggingFaceBackend(Backend):
                 raise ConfigError(f"{name} must be a whole number, {least} or more, got {value!r}")
         from .attention import register
         from .generating import lock_of, settings
-        from .linear import slow_on_rows
         from .loading import load_model, load_tokenizer, window_of
         from .rendering import PLAIN_STOPS, Renderer
 
@@ -136,7 +135,6 @@ class HuggingFaceBackend(Backend):
         with self._lock:
             self._attends = self._can_attend()
             self.capability = self._examined()
-            self._slow_on_rows = slow_on_rows(self.model)
         self._recorded = 0
 
     # -- what it is ------------------------------------------------------------------------------
@@ -284,7 +282,7 @@ class HuggingFaceBackend(Backend):
             try:
                 with (
                     attending(self.model, self._attends),
-                    single_rows(self._slow_on_rows),
+                    single_rows(self.model),
                     recording(session.recorder),
                     seeded(self.seed),
                 ):

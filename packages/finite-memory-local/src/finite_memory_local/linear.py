@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +50,24 @@ def slow_on_rows(model: Any) -> list[nn.Linear]:
     return found if size >= _TRIED and ours < 0.8 * theirs else []
 
 
-@contextmanager
-def single_rows(modules: Sequence[nn.Linear]) -> Iterator[None]:
-    """Let linear layers take a single row our way, in the block.
+_SLOW: WeakKeyDictionary[Any, list[nn.Linear]] = WeakKeyDictionary()
 
-    The caller holds the model's lock.
+
+@contextmanager
+def single_rows(model: Any) -> Iterator[None]:
+    """Let the model's layers that are slow on single rows take them our way, in the block.
+
+    The caller holds the model's lock. The first time, it is found out which they are.
     """
+    if model not in _SLOW:
+        _SLOW[model] = slow_on_rows(model)
+    with taking_rows(_SLOW[model]):
+        yield
+
+
+@contextmanager
+def taking_rows(modules: Sequence[nn.Linear]) -> Iterator[None]:
+    """Let plain linear layers take a single row our way, in the block."""
     changed = [module for module in modules if _is_plain(module)]
     for module in changed:
         module.forward = partial(_forward, module)  # type: ignore[method-assign]
@@ -78,7 +91,7 @@ def _is_plain(module: Any) -> bool:
     )
 
 
-def _forward(module: nn.Linear, input: Tensor) -> Tensor:  # noqa: A002  # as PyTorch calls it
+def _forward(module: nn.Linear, input: Tensor) -> Tensor:  # as PyTorch calls it
     """Return what the layer returns for `input`, (..., features)."""
     weight = module.weight
     outputs, inputs = weight.shape

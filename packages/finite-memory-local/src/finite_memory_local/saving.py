@@ -7,10 +7,9 @@ good for the very model, dtype and tokenizer that made it, and says so when it m
 from __future__ import annotations
 
 import json
-from array import array
+import pickle
 from collections.abc import Mapping
 from hashlib import sha256
-from operator import itemgetter
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 _FORMAT = "finite-memory-cache-3"
 _NOT_STATES = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 """Fields of a configuration that say nothing about what the model computes."""
-_WORDS = 1_024
-"""Words of eight bytes that a checksum takes together."""
+_WORDS = 2**14
+"""Words of eight bytes that a checksum takes together: too few to be shared between threads."""
 
 
 def save(
@@ -153,10 +152,15 @@ def _model_digest(model: Any) -> str:
 
 
 def _tokenizer_digest(tokenizer: Any) -> str:
-    """Return a digest of the vocabulary; by ids, which sort faster than words do."""
-    known = sorted(tokenizer.get_vocab().items(), key=itemgetter(1, 0))
-    digest = sha256(array("q", [number for _, number in known]).tobytes())
-    digest.update("\0".join([word for word, _ in known]).encode(errors="surrogatepass"))
+    """Return a digest of the vocabulary.
+
+    Where a library of its own holds it, that writes it twenty times as fast as it is sorted here.
+    """
+    own = getattr(tokenizer, "backend_tokenizer", None)
+    known = tokenizer.get_vocab() if own is None else tokenizer.get_added_vocab()
+    digest = sha256(json.dumps(sorted(known.items()), ensure_ascii=False).encode())
+    if own is not None:
+        digest.update(pickle.dumps(own.model))
     return digest.hexdigest()[:16]
 
 
@@ -177,9 +181,8 @@ def _checksum(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
         if words.storage_offset() % each:  # a view needs an address that eight divides
             words = words.clone()
         words = words.view(torch.int64)
-        rows = len(words) // _WORDS * _WORDS
-        sums = words[:rows].view(-1, _WORDS).sum(1).tolist()
-        digest.update(f"{name} {sums} {words[rows:].sum().item()} {rest.tolist()}".encode())
+        sums = torch.stack([part.sum() for part in words.split(_WORDS)])
+        digest.update(f"{name} {sums.tolist()} {rest.tolist()}".encode())
     return digest.hexdigest()[:16]
 
 

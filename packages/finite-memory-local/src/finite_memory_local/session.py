@@ -261,7 +261,9 @@ class Session:
 
     def _place(self, layer: KeptLayer, kind: LayerKind, lifted: Lifted, turns: _Turns) -> None:
         def turn(states: Tensor, out: Tensor) -> None:
-            assert kind.rotation is not None  # else no slot carries positions
+            if kind.rotation is None:
+                out.copy_(states)
+                return
             cos, sin = (t.to(layer.device) for t in turns[id(kind.rotation)])
             kind.rotation.turn(states, cos, sin, out)
 
