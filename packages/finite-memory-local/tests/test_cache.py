@@ -209,6 +209,26 @@ def test_a_saved_session_of_something_else_is_refused(tmp_path: Any) -> None:
         made.load_cache("s", tmp_path / "none")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_file_with_one_wrong_byte_is_refused(tmp_path: Any, dtype: torch.dtype) -> None:
+    """Wherever it is: in the ledger, in the ids, in the first states and in the last."""
+    made = shifting(model=model().to(dtype))
+    talk(made, 2)
+    path = tmp_path / "cache"
+    made.save_cache("s", path)
+    whole = path.read_bytes()
+    states = 8 + int.from_bytes(whole[:8], "little")
+    middle = (states + len(whole)) // 2
+    for place in (whole.index(b"pieces"), states, states + 1_001, middle, len(whole) - 1):
+        wrong = bytearray(whole)
+        wrong[place] ^= 1
+        path.write_bytes(wrong)
+        with pytest.raises(BackendError, match=r"damaged|tokens|lacks"):
+            made.load_cache("s", path)
+    path.write_bytes(whole)
+    made.load_cache("s", path)
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Any) -> None:
     """No folder, or one where the file should be: an error of ours, and no part of a file."""
     made = backend()

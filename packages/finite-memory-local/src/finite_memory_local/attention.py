@@ -93,15 +93,34 @@ def attend(
         return _plain(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     batch, heads, count, dim = query.shape
     kv_heads = key.shape[1]
-    group = heads // kv_heads
-    packed = query.reshape(batch, kv_heads, group * count, dim)
+    packed = query.reshape(batch, kv_heads, heads // kv_heads * count, dim)
     if attention_mask is not None:
-        attention_mask = attention_mask.repeat(1, 1, group, 1)
+        attention_mask = _tiled(attention_mask, heads // kv_heads, query.dtype)
     made = scaled_dot_product_attention(
         packed, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
     )
     made = made.reshape(batch, heads, count, value.shape[-1])
     return made.transpose(1, 2).contiguous(), None
+
+
+_TILED = "_finite_memory_tiled"
+
+
+def _tiled(mask: Tensor, group: int, dtype: torch.dtype) -> Tensor:
+    """Return the mask for a whole group, as what is added to products.
+
+    All layers get the same mask, and the fused attention would make this of it in each of them:
+    the mask itself keeps it for the next.
+    """
+    wanted = (group, dtype, None if mask.is_inference() else mask._version)
+    known: tuple[Any, Tensor] | None = getattr(mask, _TILED, None)
+    if known is None or known[0] != wanted:
+        added = mask
+        if mask.dtype == torch.bool:
+            added = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, float("-inf"))
+        known = wanted, added.repeat(1, 1, group, 1)
+        setattr(mask, _TILED, known)
+    return known[1]
 
 
 def _is_packable(query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]) -> bool:

@@ -272,6 +272,7 @@ class HuggingFaceBackend(Backend):
         """Make one reply; all of it happens while no other is made."""
         from .attention import recording
         from .generating import Stopped, attending, seeded
+        from .linear import single_rows
 
         with self._lock:
             if not wanted.begins():
@@ -280,6 +281,7 @@ class HuggingFaceBackend(Backend):
             with (
                 session.lock,
                 attending(self.model, self._attends),
+                single_rows(self.model),
                 recording(self._ready(session)),
                 seeded(self.seed),
             ):

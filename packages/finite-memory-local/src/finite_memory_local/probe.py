@@ -240,7 +240,9 @@ def _turned(states: Tensor, rotation: Rotation, old: int, new: int) -> Tensor:
         return states
     device = states.device
     angles = rotation.angles(torch.tensor([old], device=device), torch.tensor([new], device=device))
-    return rotation.turn(states.clone(), *angles)
+    turned = torch.empty_like(states)
+    rotation.turn(states, *angles, turned)
+    return turned
 
 
 def _alike(a: Tensor, b: Tensor) -> bool:

@@ -47,20 +47,27 @@ class Rotation:
         """Return the model's own angles, rounded as it rounds them: (tokens, pairs), float32."""
         return positions[:, None].float() * self.frequencies.to(positions.device)
 
-    def turn(self, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Return the states turned, computed in float32 and rounded once.
+    def turn(self, states: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
+        """Write the states turned to `out`, computed in float32 and rounded once.
 
         Args:
-            states: (1, heads, tokens, dim); may be overwritten.
+            states: (1, heads, tokens, dim).
             cos, sin: as `angles` gives them.
+            out: of their shape, and no part of their memory.
         """
+        precise = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
+        first, second = self._pairs(states.float())
+        left, right = self._pairs(precise)
+        torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
+        torch.mul(second, cos, out=right).addcmul_(first, sin)
+        if precise is not out:
+            out[..., : self.width] = precise[..., : self.width]
+        out[..., self.width :] = states[..., self.width :]
+
+    def _pairs(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Return views of the first and of the second number of each pair."""
         part = states[..., : self.width]
         if self.interleaved:
-            first, second = part[..., 0::2], part[..., 1::2]
-        else:
-            first, second = part.chunk(2, -1)
-        left, right = first.float(), second.float()
-        turned = torch.addcmul(left * cos, right, sin, value=-1)
-        second.copy_(torch.addcmul(right * cos, left, sin))
-        first.copy_(turned)
-        return states
+            return part[..., 0::2], part[..., 1::2]
+        first, second = part.chunk(2, -1)
+        return first, second

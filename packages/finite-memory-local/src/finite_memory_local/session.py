@@ -238,10 +238,11 @@ class Session:
         """Put the kept and the fresh segments behind the prefix."""
         old, new = _positions(prefix, rest)
         phases = [self._phase(position) for position in old]
+        rotations = {id(kind.rotation): kind.rotation for kind in self.capability.layers}
         turns = {
-            id(kind.rotation): kind.rotation.angles(torch.tensor(phases), torch.tensor(new))
-            for kind in self.capability.layers
-            if kind.rotation is not None
+            name: rotation.angles(torch.tensor(phases), torch.tensor(new))
+            for name, rotation in rotations.items()
+            if rotation is not None
         }
         at = torch.tensor(old)
         if all(isinstance(segment, Kept) for segment in rest):  # layer by layer: no peak
@@ -283,11 +284,12 @@ class Session:
             start = end
 
     def _place(self, layer: KeptLayer, kind: LayerKind, lifted: Lifted, turns: _Turns) -> None:
-        def turn(states: Tensor) -> Tensor:
+        def turn(states: Tensor, out: Tensor) -> None:
             if kind.rotation is None:
-                return states
+                out.copy_(states)
+                return
             cos, sin = (t.to(layer.device) for t in turns[id(kind.rotation)])
-            return kind.rotation.turn(states, cos, sin)
+            kind.rotation.turn(states, cos, sin, out)
 
         layer.place(lifted, kind.slot, self._exact, turn)
 
