@@ -208,7 +208,7 @@ def test_where_nobody_listens_nothing_is_timed() -> None:
     assert turn.watch is None
     turn.rollback()
     Chat(ScriptedBackend("Hi."), memory).send("Hello")
-    assert memory._fold.watch is None
+    assert memory._fold.journal.watch is None
 
 
 def test_what_follows_a_turn_is_not_timed() -> None:
@@ -221,7 +221,7 @@ def test_what_follows_a_turn_is_not_timed() -> None:
     assert ["append", "commit"] == [step.name for step in turn.watch.steps]
     turn = memory.turn()
     turn.rollback()
-    assert memory._fold.watch is None
+    assert memory._fold.journal.watch is None
 
 
 def test_a_watch_notes_what_raises() -> None:
