@@ -567,6 +567,7 @@ class Memory:
         """Forget the whole conversation, in the store too, and begin again with equal settings."""
         with self._recorder.lock:
             self._recorder.refuse_during_turn("reset")
+            self._recaller.drop()  # first: vectors that are being computed would miss the session
             self._store.delete(self._session_id)
             self._create()
             tools = self._fold.state.tools
@@ -574,7 +575,6 @@ class Memory:
             self._recorder.fold = self._made.new_fold(self._session_id)
             self._reports.accounted = False
             self._assembler.drop()
-            self._recaller.drop()
             self._jobs.drop()
             if tools:
                 self.set_tools(tools)
