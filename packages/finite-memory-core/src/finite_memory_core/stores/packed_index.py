@@ -459,7 +459,8 @@ class PackedIndex(GrowingIndex):
 
     def postings_of(self, terms: Iterable[str], stop: int, limit: int) -> list[Sequence[int]]:
         """See `Index.postings_of`."""
-        kept, found = min(stop, self._kept.size), []
+        kept = min(stop, self._kept.size)
+        found: list[Sequence[int]] = []
         with self._guarded(), self._tables.borrowed() as db:
             for term in terms:
                 new = self._unkept.postings(term, stop, limit)
