@@ -319,7 +319,7 @@ class _Scorer:
 def _best(weights: Sequence[float], held: Mapping[int, int]) -> dict[int, float]:
     """Return the messages with most of the question's terms, by weight, and their weight."""
     of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
-    best = {i: of_bits[held[i]] for i in largest(held, of_bits, MOST_SCORED)}
+    best = {i: of_bits[held[i]] for i in largest(held.keys(), held.values(), of_bits, MOST_SCORED)}
     return {i: best[i] for i in _best_first(best, best)}
 
 
