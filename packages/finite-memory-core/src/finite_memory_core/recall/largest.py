@@ -21,14 +21,13 @@ def largest(
         values: of each kind its value.
         count: fewer are returned only where there are fewer.
     """
+    if len(keys) <= count:
+        return [*keys]
     counts = Counter(kinds)
     best_first = sorted(counts, key=values.__getitem__, reverse=True)
     together = accumulate(counts[kind] for kind in best_first)
     enough = (kind for kind, n in zip(best_first, together, strict=True) if n >= count)
-    last = next(enough, None)
-    if last is None:
-        return [*keys]
-    least = values[last]
+    least = values[next(enough)]
     above = {kind for kind in counts if values[kind] > least}
     equal = {kind for kind in counts if values[kind] == least}
     found = [key for key, kind in zip(keys, kinds, strict=True) if kind in above]
