@@ -89,9 +89,10 @@ def _times(store: Store, size: int, function: EmbedFunction | None) -> list[str]
     messages = chatter(random)
     archive = _archive(store, function)
     questions = []
+    each = max(2, _QUERIES * _BATCH // size)  # so that hardly any is asked twice
     for start in range(0, size, _BATCH):
         batch = [next(messages) for _ in range(_BATCH)]
-        questions += [_question(random, random.choice(batch).text) for _ in range(2)]
+        questions += [_question(random, random.choice(batch).text) for _ in range(each)]
         store.append("s", Version(start, 0), [Counted(m, 1) for m in batch], ())
     began = process_time()
     archive.catch_up(size)

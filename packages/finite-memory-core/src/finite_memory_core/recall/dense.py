@@ -47,6 +47,8 @@ _PROBE = "My sister moved to another town last spring, and we adopted a dog."
 """An embedder is known by its vector of this text: a changed model has another one."""
 _SAME = 0.999
 """From this cosine on it is the same: the last digits differ between machines."""
+_SHIFT = 32
+_OTHER = (1 << _SHIFT) - 1
 _BITS = bytes(ord("01"[byte & 1]) for byte in range(256))
 
 Read = Callable[[int, int], Iterator[Message]]
@@ -220,10 +222,9 @@ class Dense:
             if len(bits) <= compared:
                 return [*range(first, stop)]
             mine = self._bits_of(asked)
-        shared = map(int.bit_count, map(mine.__and__, bits))
-        pairs = [*zip(shared, map(int.bit_count, bits), strict=True)]
-        alike = _correlations(mine.bit_count(), set(pairs), self._source.dimension)
-        return largest(dict(enumerate(pairs, first)), alike, compared)
+            kinds = [(mine & other).bit_count() << _SHIFT | other.bit_count() for other in bits]
+        alike = _correlations(mine.bit_count(), set(kinds), self._source.dimension)
+        return largest(range(first, stop), kinds, alike, compared)
 
     def _bits_from(self, first: int, stop: int) -> list[int]:
         """Return the bits of the vectors in [first, stop), most of which are remembered."""
@@ -354,17 +355,17 @@ def _same(identity: str, stored: str) -> bool:
     return cosine(bytes.fromhex(probe), bytes.fromhex(probe_then)) >= _SAME
 
 
-def _correlations(
-    own: int, pairs: Iterable[tuple[int, int]], dimension: int
-) -> dict[tuple[int, int], float]:
+def _correlations(own: int, kinds: Iterable[int], dimension: int) -> dict[int, float]:
     """Return how bits correlate, times a constant; 0 for none.
 
     Args:
         own: how many are set in the one.
-        pairs: how many are set in the one and the other, and how many in the other.
+        kinds: how many are set in both, shifted by `_SHIFT`, and how many in the other.
         dimension: how many there are.
     """
-    return {
-        (both, other): (both * dimension - own * other) / (sqrt(other * (dimension - other)) or inf)
-        for both, other in pairs
-    }
+    found = {}
+    for kind in kinds:
+        both, other = kind >> _SHIFT, kind & _OTHER
+        spread = sqrt(other * (dimension - other)) or inf
+        found[kind] = (both * dimension - own * other) / spread
+    return found

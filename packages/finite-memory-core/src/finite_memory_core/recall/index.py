@@ -114,7 +114,7 @@ class Contents(NamedTuple):
 
 
 class InMemoryIndex(GrowingIndex):
-    """An index in this process's memory: about 100 bytes a message, beside its rarer terms.
+    """An index in this process's memory: about 100 bytes a message, beside its terms.
 
     Args:
         start: the place of the first message that it will have; those before are elsewhere.
@@ -135,12 +135,12 @@ class InMemoryIndex(GrowingIndex):
 
     def add(self, documents: Iterable[Document]) -> None:
         """See `GrowingIndex.add`."""
-        for place, terms, *facts in list(documents):
+        for place, terms, length, session, speaker, flags in list(documents):
             for term in terms:
                 if (found := self._postings.get(term)) is None:
                     found = self._postings[term] = array("I")
                 found.append(place)
-            known = Facts(*facts)
+            known = Facts(length, session, speaker, flags)
             if not self._starts or self._starts[-1] != known.session:
                 self._starts.append(known.session)
             self._facts.append(known)

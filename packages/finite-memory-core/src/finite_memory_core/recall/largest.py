@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from itertools import accumulate
 from typing import TypeVar
 
 Kind = TypeVar("Kind", bound=Hashable)
 
 
-def largest(kinds: Mapping[int, Kind], values: Mapping[Kind, float], count: int) -> list[int]:
+def largest(
+    keys: Collection[int], kinds: Collection[Kind], values: Mapping[Kind, float], count: int
+) -> list[int]:
     """Return the `count` keys with the largest values, in no order; of equals the larger keys.
 
     Args:
+        keys: what is chosen from.
         kinds: of each key what its value depends on.
         values: of each kind its value.
         count: fewer are returned only where there are fewer.
     """
-    counts = Counter(kinds.values())
+    if len(keys) <= count:
+        return [*keys]
+    counts = Counter(kinds)
     best_first = sorted(counts, key=values.__getitem__, reverse=True)
     together = accumulate(counts[kind] for kind in best_first)
     enough = (kind for kind, n in zip(best_first, together, strict=True) if n >= count)
-    last = next(enough, None)
-    if last is None:
-        return [*kinds]
-    least = values[last]
+    least = values[next(enough)]
     above = {kind for kind in counts if values[kind] > least}
     equal = {kind for kind in counts if values[kind] == least}
-    found = [key for key, kind in kinds.items() if kind in above]
-    missing = count - len(found)
-    return found + sorted(key for key, kind in kinds.items() if kind in equal)[-missing:]
+    found = [key for key, kind in zip(keys, kinds, strict=True) if kind in above]
+    others = sorted(key for key, kind in zip(keys, kinds, strict=True) if kind in equal)
+    return found + others[len(found) - count :]

@@ -185,7 +185,7 @@ class _Scorer:
         self._sessions = self._session_scores(weights, held)
         self._neighbours: dict[int, float] = {}
         self._lend([(i, self._words[i]) for i in self._lenders], KERNEL, self._neighbours)
-        sums = (w + self._neighbours.get(i, 0.0) for i, w in self._words.items())
+        sums = [w + self._neighbours.get(i, 0.0) for i, w in self._words.items()]
         self._unit = 1 / max(sums, default=1.0)
         self._related: Mapping[int, float] = {}
         self._unit_of_related = 0.0
@@ -256,11 +256,11 @@ class _Scorer:
 
     def complete(self, scores: dict[int, float]) -> None:
         """Add what `compare` and `relate` found to the scores."""
-        unit, similar = self._unit_of_related, dict(self._similar)
-        for i, share in self._related.items():
-            scores[i] += unit * share + similar.pop(i, 0.0)
-        for i, likeness in similar.items():
-            scores[i] += likeness
+        unit, related, similar = self._unit_of_related, self._related, self._similar
+        for i, share in related.items():
+            scores[i] += unit * share + similar[i] if i in similar else unit * share
+        for i in similar.keys() - related.keys():
+            scores[i] += similar[i]
 
     def scores(self) -> dict[int, float]:
         """Return the score, the sum of its other `parts`, of each message by its place."""
@@ -274,7 +274,7 @@ class _Scorer:
             if i in words:
                 score += unit * words[i]
             else:
-                score += _OF_LENGTH[min(LONG, length)]
+                score += _OF_LENGTH[length] if length < LONG else _OF_LENGTH[LONG]
             if i in neighbours:
                 score += unit * neighbours[i]
             if who == speaker:
@@ -319,7 +319,7 @@ class _Scorer:
 def _best(weights: Sequence[float], held: Mapping[int, int]) -> dict[int, float]:
     """Return the messages with most of the question's terms, by weight, and their weight."""
     of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
-    best = {i: of_bits[held[i]] for i in largest(held, of_bits, MOST_SCORED)}
+    best = {i: of_bits[held[i]] for i in largest(held.keys(), held.values(), of_bits, MOST_SCORED)}
     return {i: best[i] for i in _best_first(best, best)}
 
 

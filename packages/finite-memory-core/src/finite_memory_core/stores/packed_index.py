@@ -459,15 +459,17 @@ class PackedIndex(GrowingIndex):
 
     def postings_of(self, terms: Iterable[str], stop: int, limit: int) -> list[Sequence[int]]:
         """See `Index.postings_of`."""
-        kept, found = min(stop, self._kept.size), []
+        kept = min(stop, self._kept.size)
+        if not kept:
+            return self._unkept.postings_of(terms, stop, limit)
+        found: list[Sequence[int]] = []
         with self._guarded(), self._tables.borrowed() as db:
             for term in terms:
                 new = self._unkept.postings(term, stop, limit)
-                if kept and len(new) < limit:
-                    old = self._kept_postings(db, term, kept, limit - len(new))
-                    found.append(old + array("I", new) if new else old)
-                else:
-                    found.append(new)
+                if len(new) < limit:
+                    old = self._kept_postings(db, term, kept, limit)
+                    new = (old + array("I", new))[-limit:] if new else old
+                found.append(new)
         return found
 
     def _kept_postings(self, db: Database, term: str, stop: int, limit: int) -> array[int]:
