@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -23,9 +24,28 @@ collect_ignore_glob = [] if PROGRAM else ["test_*.py"]
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a running server with a tiny model and one slot."""
+    with _running(tmp_path_factory.mktemp("llama")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def calling_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another one, whose model begins a tool call as soon as it may, and stops as soon as it may.
+
+    Where it is made to call, the server's grammar writes the rest; elsewhere it says nothing.
+    """
+    from .model import SPECIAL
+
+    end, call = SPECIAL.index("<|im_end|>"), len(SPECIAL)  # CALL stands behind those
+    biases = ("--logit-bias", f"{call}+100", "--logit-bias", f"{end}+200")
+    with _running(tmp_path_factory.mktemp("calling"), *biases) as url:
+        yield url
+
+
+@contextmanager
+def _running(folder: Path, *options: str) -> Iterator[str]:
     from .model import write_model
 
-    folder = tmp_path_factory.mktemp("llama")
     write_model(folder / "tiny.gguf")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -33,7 +53,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [str(PROGRAM), "-m", str(folder / "tiny.gguf"), "--host", "127.0.0.1"]
     command += ["--port", str(port), "-c", str(WINDOW), "-np", "1", "-t", "1", "--jinja", "--slots"]
     with Path(folder / "log.txt").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
+        server = subprocess.Popen([*command, *options], stdout=log, stderr=log)
         try:
             _wait(f"http://127.0.0.1:{port}", server, folder / "log.txt")
             yield f"http://127.0.0.1:{port}/v1"

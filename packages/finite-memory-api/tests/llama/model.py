@@ -16,9 +16,21 @@ from finite_memory_core.testing.streams import stream
 WIDTH, HEADS, HIDDEN = 64, 4, 128
 CONTEXT = 8_192
 SPECIAL = ["<|im_start|>", "<|im_end|>"]
+CALL = "<tool_call>\n"
+"""What a tool call begins with: one token."""
 TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if tools %}<|im_start|>system\n<tools>"
+    "{% for tool in tools %}\n{{ tool | tojson }}{% endfor %}\n</tools>\n"
+    'Call one so:\n<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n'
+    "</tool_call><|im_end|>\n{% endif %}"
+    "{% for message in messages %}"
+    "{% if message.role == 'tool' %}"
+    "<|im_start|>user\n<tool_response>\n{{ message.content }}\n</tool_response><|im_end|>\n"
+    "{% else %}<|im_start|>{{ message.role }}\n{{ message.content or '' }}"
+    "{% if message.tool_calls %}{% for tool_call in message.tool_calls %}"
+    '\n<tool_call>\n{"name": "{{ tool_call.function.name }}", "arguments": '
+    "{{ tool_call.function.arguments | tojson }}}\n</tool_call>{% endfor %}{% endif %}"
+    "<|im_end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
@@ -42,7 +54,7 @@ def _trained() -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=1_200,
-        special_tokens=SPECIAL,
+        special_tokens=[*SPECIAL, CALL],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -68,11 +80,11 @@ def _add_tokens(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
 
     model = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    control = gguf.TokenType.CONTROL
+    types = dict.fromkeys(SPECIAL, gguf.TokenType.CONTROL) | {CALL: gguf.TokenType.USER_DEFINED}
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types([control if t in SPECIAL else gguf.TokenType.NORMAL for t in tokens])
+    writer.add_token_types([types.get(token, gguf.TokenType.NORMAL) for token in tokens])
     writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in model["merges"]])
     end = tokens.index(SPECIAL[1])
     writer.add_bos_token_id(end)
@@ -87,7 +99,7 @@ def _unsaid(tokenizer: Tokenizer) -> tuple[int, list[int]]:
     The end of a message, so that replies are as long as asked for, and single bytes, which would
     make no text.
     """
-    alphabet = {*pre_tokenizers.ByteLevel.alphabet(), *SPECIAL}
+    alphabet = {*pre_tokenizers.ByteLevel.alphabet(), *SPECIAL, CALL}
     vocabulary = tokenizer.get_vocab()
     return len(vocabulary), [vocabulary[token] for token in sorted(alphabet & set(vocabulary))]
 

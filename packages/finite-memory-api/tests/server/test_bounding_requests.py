@@ -89,7 +89,7 @@ def test_messages_that_stay_keep_their_bytes(serve: Serve, proxy: Starter) -> No
     sent = upstream.asked[0].body.decode()
     kept = [one for one in spoken if one in sent]
     assert kept == spoken[-len(kept) :]
-    assert sent == '{"messages":[' + ",".join(kept) + '], "seed": 1e2}'
+    assert sent == '{"messages":[' + " ,\n".join(kept) + '], "seed": 1e2}'
 
 
 @pytest.mark.parametrize("policy", ["sliding", "importance", "semantic", "hybrid"])
@@ -284,6 +284,7 @@ def test_an_unforeseen_failure_passes_through_too(
     """A bug of ours is no reason to leave a client without an answer."""
     upstream = serve(OK)
     server = proxy(upstream.url)
+    server.injected = True
     monkeypatch.setattr(server.proxy.bounder, "bound", lambda *_: 1 / 0)
     answer = server.post("/v1/chat/completions", chat(3))
     assert answer.status_code == 200

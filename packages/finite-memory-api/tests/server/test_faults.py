@@ -40,12 +40,12 @@ class Sea(httpx2.AsyncBaseTransport):
         return httpx2.Response(200, json={"reply": body["messages"][-1]["content"]})
 
 
-def breaking(bounder: Bounder, chance: random.Random) -> Callable[[History, bytes], Any]:
+def breaking(bounder: Bounder, chance: random.Random) -> Callable[..., Any]:
     """Return `bounder.bound`, which now and then fails in the middle of its work."""
     bound = bounder.bound
 
-    def fail(history: History, key: bytes) -> Any:
-        made = bound(history, key)
+    def fail(history: History, key: bytes, most: int | None = None) -> Any:
+        made = bound(history, key, most)
         if chance.random() < 0.025:
             raise OSError("a fault of ours")
         return made

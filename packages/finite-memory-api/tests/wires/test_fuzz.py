@@ -30,7 +30,7 @@ def url(serve: Serve, proxy: Starter) -> str:
     return proxy(serve(Answer([b'{"id": "1"}'], kind=JSON)).url, 60).url
 
 
-@SCHEMA.parametrize()
+@SCHEMA.parametrize()  # type: ignore[untyped-decorator]
 @settings(
     max_examples=30,
     deadline=None,

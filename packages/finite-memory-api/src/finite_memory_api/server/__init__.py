@@ -13,7 +13,8 @@ returns the application. It needs the extra: ``pip install 'finite-memory-api[se
     cursors     what has left, a few bytes a session
     bounding    the fold over a history: what stays of it
     identity    which session a request belongs to
-    archive     with a store: what was said is kept, and recalled
+    archive     with a store: what was said is kept, and recalled; so are the cursors
+    shrinking   a prompt that the upstream found too long
     guarding    who may ask for what
     usage       what the upstream reports, and what is learnt from it
     metrics     what is counted

@@ -151,8 +151,8 @@ class Proxy:
                 raise
             _LOG.exception("serving a request failed")
             self._count(asked, 500)
-            refusal = Refusal(500, f"the server failed ({type(error).__name__})")
-            await self._refuse(asked, refusal, send)
+            failed = Refusal(500, f"the server failed ({type(error).__name__})")
+            await self._refuse(asked, failed, send)
         finally:
             self.metrics.in_flight -= 1
 
@@ -192,7 +192,8 @@ class Proxy:
     ) -> int:
         """Ask the upstream, again with less where that was too much; send on what it answers."""
         assert self._upstream is not None  # noqa: S101
-        for tries in range(TRIES + 1):
+        tries = 0
+        while True:
             request = self._upstream.request(
                 asked.method, path, asked.query, headers, body, anthropic=asked.anthropic
             )
@@ -201,11 +202,10 @@ class Proxy:
                 shorter = await self._shortened(asked, came) if tries < TRIES else None
                 if shorter is None:
                     await self._send_on(asked, came, send)
-                    break
+                    return came.status
             finally:
                 await came.aclose()
-            body = shorter
-        return came.status
+            body, tries = shorter, tries + 1
 
     async def _send_on(self, asked: _Asked, came: Answer, send: Send) -> None:
         assert self._upstream is not None  # noqa: S101

@@ -311,30 +311,33 @@ def _assembled(history: History, standing: Sequence[int], quoted: str | None) ->
     opening = next((place for place in standing if units[place].role != "system"), -1)
     asked = -1 if quoted is None else history.question
     last = -1
-    before: Mapping[str, Any] | None = None  # what the last piece says
+    before: Mapping[str, Any] | None = None  # what the last piece ends with
+    run = (0, 0)  # the items of the last piece, [start, stop)
     for place, stop in _runs(standing, (opening, asked)):
-        unit = units[place]
-        item, piece = items[unit.start], scanned.span(unit.start)
-        if place == opening and unit.role != "user":
+        start, end = units[place].start, units[stop - 1].stop
+        item = items[start]
+        if place == opening and units[place].role != "user":
             pieces.append(wire.spoken(BRIDGE))
         if quoted is not None and place == asked:
             whole = quoting(quoted, item, wire)
             if whole is None:
                 pieces.append(wire.spoken(quoted))
+                before = None
             else:
-                item, piece = whole, encode(whole)
+                item = whole
         one = None if before is None or place == last + 1 else joined(before, item, wire)
         if one is not None:
+            item = one
             pieces.pop()
-            item, piece = one, encode(one)
-        pieces.append(piece)
-        second, end = unit.start + 1, units[stop - 1].stop
-        if second < end - 1:
-            pieces.append(scanned.run(second, end - 2))
-        if second < end:  # apart from the others, for what comes may have to join it
+            if run[0] < run[1] - 1:
+                pieces.append(scanned.run(run[0], run[1] - 1))
+        if item is not items[start]:
+            pieces.append(encode(item))
+            start += 1
+        if start < end:
+            pieces.append(scanned.run(start, end))
             item = items[end - 1]
-            pieces.append(scanned.span(end - 1))
-        last, before = stop - 1, item
+        last, before, run = stop - 1, item, (start, end)
     return scanned.with_items(pieces)
 
 

@@ -1,8 +1,9 @@
 """Cursors: what has left of each session's history, in a few dozen bytes and without a word of it.
 
-A cursor is a shortcut and no more. The fold over the whole history comes to the same units without
-it, so a cursor that is lost, to a restart or because the session asked another worker, costs some
-milliseconds and never a cached prefix.
+A cursor is a shortcut. The fold over the whole history comes to the same units without it, as long
+as counts are corrected as they were; so one that is lost, to a restart or because the session asked
+another worker, costs some milliseconds, and a cached prefix only where that worker has learnt
+something else of the model. With a store, workers share them: see `archive`.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ class Scanned:
         start, stop = self.spans[index]
         return self.text[start:stop]
 
-    def run(self, first: int, last: int) -> str:
-        """Return the text from one item to another, with what stands between them."""
-        return self.text[self.spans[first][0] : self.spans[last][1]]
+    def run(self, start: int, stop: int) -> str:
+        """Return the text of items [start, stop), with what stands between them."""
+        return self.text[self.spans[start][0] : self.spans[stop - 1][1]]
 
     def with_items(self, pieces: Iterable[str]) -> bytes:
         """Return the object with `pieces`, each JSON text, as the list's items."""
