@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .backend import HuggingFaceBackend
     from .session import Session
 
-_FORMAT = "finite-memory-cache-2"
+_FORMAT = "finite-memory-cache-3"
 _NOT_STATES = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 """Fields of a configuration that say nothing about what the model computes."""
 
