@@ -73,10 +73,11 @@ def attention_error(made: Any, backend: HuggingFaceBackend) -> float:
     with recording(recorder):
         made(input_ids=torch.tensor([session.ids]), cache=fresh_cache)
     made.set_attn_implementation("sdpa")
-    seen, fresh_layer = recorder.queries[0], fresh_cache.layers[0]
+    seen = recorder.queries[0]
+    layers: list[Any] = [session.layers[0], fresh_cache.layers[0]]
     ours, theirs = (
-        _weights(seen.queries.double(), keys[0].double(), seen.scaling, seen.window)
-        for keys in (session.layers[0].keys, fresh_layer.keys)
+        _weights(seen.queries.double(), layer.keys[0].double(), seen.scaling, seen.window)
+        for layer in layers
     )
     return float((ours - theirs).abs().sum(-1).max() / 2)
 
