@@ -422,5 +422,4 @@ def _stream(tokens: int, sinks: int, read_again: bool) -> list[float]:
             losses.append(float(cross_entropy(before, torch.tensor(ids))))
         last = logits[-1]
         session.commit(plan.pieces, 0)
-        session._sink = plan.sink
     return losses

@@ -175,7 +175,7 @@ class Bench:
                 layer.source = None
                 layer.update(keys, values)
             self.session.restore(
-                {"pieces": [], "phases": [], "pure": None, "erasures": 0, "sink": False,
+                {"pieces": [], "phases": [], "pure": None, "erasures": 0, "sink": None,
                  "replies": {}}, [],
             )  # fmt: skip
             self.session.pieces = list(self.pieces)

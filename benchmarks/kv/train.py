@@ -48,6 +48,7 @@ class Stage:
         copying: whether every second batch is copying.
         enough: the share of right answers, on average over 50 steps, that ends it early.
         stories: whether chats are stories: what makes them hard.
+        fade: whether the learning rate falls to a twentieth on the way.
     """
 
     steps: int
@@ -57,19 +58,20 @@ class Stage:
     copying: bool
     enough: float
     stories: bool = False
+    fade: bool = False
 
 
 STAGES = (
     Stage(4_000, 4, 16, 48, copying=True, enough=0.98),
     Stage(600, 8, 64, 32, copying=False, enough=0.98),
     Stage(600, 12, 160, 16, copying=False, enough=0.98),
-    Stage(900, 16, 320, 8, copying=False, enough=1.01),
+    Stage(900, 16, 320, 8, copying=False, enough=1.01, fade=True),
+)
+STORIES = (
     Stage(1_500, 8, 32, 24, copying=False, enough=0.97, stories=True),
     Stage(500, 12, 160, 12, copying=False, enough=0.98, stories=True),
-    Stage(500, 16, 320, 8, copying=False, enough=1.01, stories=True),
 )
-STORIES = sum(not stage.stories for stage in STAGES)
-"""The first stage of stories."""
+"""What follows, with a new optimizer and the random numbers from their beginning."""
 
 
 def config() -> LlamaConfig:
@@ -161,8 +163,7 @@ def train(model: LlamaForCausalLM, stages: tuple[Stage, ...], out: Path) -> None
     for number, stage in enumerate(stages):
         shares: list[float] = []
         for step in range(stage.steps):
-            late = number == len(stages) - 1
-            fade = 1 - step / stage.steps if late else 1.0
+            fade = 1 - step / stage.steps if stage.fade else 1.0
             for group in optimizer.param_groups:
                 group["lr"] = 1e-3 * min(1.0, (done + 1) / 100) * max(0.05, fade)
             copying = stage.copying and step % 2 == 0
@@ -202,10 +203,11 @@ def main() -> int:
     made = LlamaForCausalLM.from_pretrained(MODEL) if asked.stories else LlamaForCausalLM(config())
     model = made.train()
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
-    stages = STAGES[STORIES:] if asked.stories else STAGES
     if asked.quick:
-        stages = (Stage(4, 4, 16, 8, copying=True, enough=1.01),)
-    train(model, stages, asked.out)
+        train(model, (Stage(4, 4, 16, 8, copying=True, enough=1.01),), asked.out)
+    else:
+        for stages in (STORIES,) if asked.stories else (STAGES, STORIES):
+            train(model, stages, asked.out)
     world.tokenizer().save_pretrained(asked.out)
     return 0
 

@@ -108,7 +108,6 @@ def shift_plan(old: Sequence[Piece], new: Sequence[Piece]) -> list[Segment]:
     if shared == len(held):
         return prefix_plan(old, new, shared)
     segments: list[Segment] = []
-    old, new = _split_lead(old, new)
     spans = _sealed(old, new)
     matcher = SequenceMatcher(None, [ids for _, ids in spans], [p.ids for p in new], autojunk=False)
     for tag, i, i_end, j, j_end in matcher.get_opcodes():
@@ -119,33 +118,6 @@ def shift_plan(old: Sequence[Piece], new: Sequence[Piece]) -> list[Segment]:
             segments += _replaced(ids_of(new[j:j_end]), spans[i][0].start if i < i_end else None,
                                   held, segments)  # fmt: skip
     return _with_last_fresh(_tidy(segments), wanted)
-
-
-def _split_lead(old: Sequence[Piece], new: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
-    """Return both with what they begin with as a piece of its own, where that shows what stays.
-
-    Templates put the token that begins every text to the first message. Where that one leaves, or
-    gets another before it, the same message has other ids: with the token, or without.
-    """
-    was, is_ = (list(pieces) for pieces in (old, new))
-    if not was or not is_ or was[0].ids == is_[0].ids:
-        return was, is_
-    for lead in range(common(was[0].ids, is_[0].ids), 0, -1):
-        before, after = was[0].ids[lead:], is_[0].ids[lead:]
-        if any(_goes_on(p, after) for p in was[1:]) or any(p.ids == before for p in is_[1:]):
-            return _split(was, lead), _split(is_, lead)
-    return was, is_
-
-
-def _goes_on(piece: Piece, ids: tuple[int, ...]) -> bool:
-    """Whether these are the ids of a piece, or its continuation where it is open."""
-    return bool(piece.ids) and piece.ids == (ids[: len(piece.ids)] if piece.is_open else ids)
-
-
-def _split(pieces: list[Piece], lead: int) -> list[Piece]:
-    first = pieces[0]
-    halves = [Piece(first.ids[:lead]), Piece(first.ids[lead:], first.message, first.is_open)]
-    return [*(half for half in halves if half.ids), *pieces[1:]]
 
 
 def _sealed(old: Sequence[Piece], new: Sequence[Piece]) -> list[tuple[Kept, tuple[int, ...]]]:

@@ -59,12 +59,12 @@ class Plan:
     Attributes:
         pieces: what is to stand behind the cache.
         segments: what is kept and what is read, in order; the last is `Fresh`.
-        sink: the first of `pieces`, where it stands for tokens that are not in the context.
+        sink: which of `pieces` stands for first tokens that are not in the context, if one does.
     """
 
     pieces: list[Piece]
     segments: list[Segment]
-    sink: Piece | None = None
+    sink: int | None = None
 
 
 class Session:
@@ -93,7 +93,7 @@ class Session:
         self._new_cache = new_cache
         self._exact = exact
         self._sinks = sinks
-        self._sink: Piece | None = None
+        self._sink: int | None = None
         self._phases: list[int] = []  # where moved states were computed; beyond: where they stand
         self.cache: Cache | None = None
         self.pieces: list[Piece] = []
@@ -169,34 +169,39 @@ class Session:
             return Plan(list(pieces), segments)
         if self._sink is not None and not self._goes_on(pieces):
             return Plan(list(pieces), prefix_plan((), pieces, 0))
-        behind = () if self._sink is None else (self._sink,)
-        wanted = [*behind, *pieces]
+        wanted, sink = self._behind_sink(pieces)
         segments = shift_plan(self.pieces, wanted)
-        sink = self._leaving_sink(segments)
-        if sink is None:
-            return Plan(wanted, segments, self._sink)
-        rest = segments[1:] if behind else segments  # the sink that stood there is in the new one
-        return Plan([sink, *pieces], [Kept(0, len(sink.ids)), *rest], sink)
+        head = segments[0]
+        stays = head.end if isinstance(head, Kept) and head.start == 0 else 0
+        rest = segments[1:] if stays else segments
+        end = min(self._sinks, *(s.start for s in rest if isinstance(s, Kept)), stays + self._sinks)
+        if end <= stays or not _kept(rest):  # they stay; or nothing else does: another conversation
+            return Plan(wanted, segments, sink)
+        at = _index(wanted, stays)
+        if at is None or (sink is not None and at != sink + 1):
+            return Plan(wanted, segments, sink)
+        if sink is not None:  # what leaves behind it makes it longer
+            at = sink
+            stays -= len(wanted.pop(sink).ids)
+        wanted.insert(at, Piece(tuple(self.ids[stays:end])))
+        return Plan(wanted, [Kept(0, end), *rest], at)
 
     def _goes_on(self, pieces: Sequence[Piece]) -> bool:
         """Whether a piece behind the sink stays; else it is another conversation."""
-        held = [piece.ids for piece in self.pieces[1:]]
+        start = 0 if self._sink is None else self._sink + 1
+        held = [piece.ids for piece in self.pieces[start:]]
         return any(piece.ids[: len(ids)] == ids for ids in held for piece in pieces)
 
-    def _leaving_sink(self, segments: Sequence[Segment]) -> Piece | None:
-        """Return the first tokens as a piece, where some of them would leave; else None.
+    def _behind_sink(self, pieces: Sequence[Piece]) -> tuple[list[Piece], int | None]:
+        """Return the pieces with the sink at its place, and its place; None where there is none.
 
-        They end where a token stays anyhow: with what is behind them, the first tokens stay.
+        It stands first, or behind what stays in front of it: the token that begins every text.
         """
-        known = 0 if self._sink is None else len(self._sink.ids)
-        head = segments[0]
-        if isinstance(head, Kept) and head.start == 0 and head.end != known:
-            return None  # what stands first, or behind the sink, stays
-        places = [s.start for s in segments if isinstance(s, Kept) and s.start >= known]
-        if not places:  # nothing stays: another conversation
-            return None
-        end = min(self._sinks, *places)
-        return Piece(tuple(self.ids[:end])) if end > known else None
+        at = self._sink
+        before = [] if at is None else self.pieces[:at]
+        if at is None or [p.ids for p in before] != [p.ids for p in pieces[:at]]:
+            return list(pieces), None
+        return [*pieces[:at], self.pieces[at], *pieces[at:]], at
 
     # -- changing --------------------------------------------------------------------------------
 
@@ -301,12 +306,12 @@ class Session:
 
     def cut_ledger(self, length: int) -> None:
         """Cut what is said of the states; the layers have been seen to."""
+        if self._sink is not None and length < len(ids_of(self.pieces[: self._sink + 1])):
+            self._sink = None
         self.pieces = cut(self.pieces, length)
         self._phases = self._phases[:length]
         if self.pure is not None and self.pure >= length:
             self.pure = None
-        if self._sink is not None and length < len(self._sink.ids):
-            self._sink = None
         if self.recorder is not None:
             self.recorder.queries.clear()  # they were asked from positions that may be no more
 
@@ -350,7 +355,7 @@ class Session:
             "pieces": pieces_to_list(self.pieces),
             "phases": self._phases,
             "pure": self.pure,
-            "sink": self._sink is not None,
+            "sink": self._sink,
             "erasures": self.erasures,
             "replies": {text: list(ids) for text, ids in self.replies.items()},
         }
@@ -359,7 +364,7 @@ class Session:
         """Take over what `to_dict` told, for states that are in the cache already."""
         self.pieces = pieces_from_list(told["pieces"], ids)
         self._phases, self.pure, self.erasures = told["phases"], told["pure"], told["erasures"]
-        self._sink = self.pieces[0] if told["sink"] else None
+        self._sink = told["sink"]
         self.replies = {text: tuple(chosen) for text, chosen in told["replies"].items()}
 
     def forget_replies(self, messages: Sequence[Message]) -> None:
@@ -377,6 +382,15 @@ def _length(segment: Segment) -> int:
 
 def _kept(segments: Sequence[Segment]) -> int:
     return sum(_length(segment) for segment in segments if isinstance(segment, Kept))
+
+
+def _index(pieces: Sequence[Piece], length: int) -> int | None:
+    """Return how many pieces come to exactly so many ids; None where none do."""
+    for i in range(len(pieces) + 1):
+        if length <= 0:
+            return i if length == 0 else None
+        length -= len(pieces[i].ids) if i < len(pieces) else 0
+    return None
 
 
 def _positions(prefix: int, segments: Sequence[Segment]) -> tuple[list[int], list[int]]:
