@@ -72,6 +72,7 @@ def single_rows(model: Any) -> Iterator[None]:
 
     The caller holds the model's lock. The first time, it is found out which they are.
     """
+    torch.get_num_threads()  # a new thread learns how many when it asks, the library behind it too
     if model not in _SLOW:
         _SLOW[model] = slow_on_rows(model)
     with taking_rows(_SLOW[model]):
