@@ -236,7 +236,8 @@ def test_turning_is_a_product_of_complex_numbers(
     old, new = torch.arange(5), torch.arange(5) * 3
     rotation.turn(states, *rotation.angles(old, new), made)
     part = states[..., :width].double()
-    part = part.unflatten(-1, (-1, 2)) if interleaved else part.unflatten(-1, (2, -1)).mT
+    shape = (*part.shape[:-1], -1, 2) if interleaved else (*part.shape[:-1], 2, -1)
+    part = part.view(shape) if interleaved else part.view(shape).mT
     by = torch.polar(
         torch.tensor(1.0).double(), (new - old)[:, None] * rotation.frequencies.double()
     )
