@@ -36,7 +36,7 @@ def test_layers_that_are_not_plain_are_left_alone() -> None:
         pass
 
     hooked = nn.Linear(8, 8)
-    hooked.forward = lambda given: given  # type: ignore[method-assign]
+    vars(hooked)["forward"] = len
     others = [Other(8, 8), nn.Linear(8, 8, dtype=torch.bfloat16), nn.Linear(8, 7), hooked]
     before = [dict(vars(layer)) for layer in others]
     with taking_rows(others):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from finite_memory_core import Message
 from finite_memory_local import HuggingFaceBackend
@@ -247,3 +248,48 @@ def test_first_tokens_stay_however_short_their_messages_are(template: str) -> No
         assert usage.input_tokens - (usage.cached_tokens or 0) == len(f"new {i}")
         assert first == backend._sessions["s"].ids[:4]
         assert first_layer_error(backend) < 1e-5
+
+
+def test_an_eviction_computes_each_rotations_angles_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once a layer: layers share them."""
+    backend = shifting()
+    held = talk(backend, 3)
+    computed: list[Rotation] = []
+    angles = Rotation.angles
+
+    def counted(rotation: Rotation, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        computed.append(rotation)
+        return angles(rotation, old, new)
+
+    monkeypatch.setattr(Rotation, "angles", counted)
+    del held[1:3]
+    said(backend, *held, Message.user("And now?"))
+    assert backend.cache_stats.shifted > 0
+    assert len(backend.capability.layers) > 1
+    assert len(computed) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("width", [8, 12])
+def test_turning_is_a_product_of_complex_numbers(
+    width: int, interleaved: bool, dtype: torch.dtype
+) -> None:
+    """Rounded once; what is not rotated is copied, and what is turned stays as it was."""
+    rotation = Rotation(torch.rand(width // 2), interleaved)
+    states = torch.randn(1, 3, 5, 12).to(dtype)
+    before, made = states.clone(), torch.full_like(states, 7)
+    old, new = torch.arange(5), torch.arange(5) * 3
+    rotation.turn(states, *rotation.angles(old, new), made)
+    part = states[..., :width].double()
+    shape = (*part.shape[:-1], -1, 2) if interleaved else (*part.shape[:-1], 2, -1)
+    part = part.view(shape) if interleaved else part.view(shape).mT
+    by = torch.polar(
+        torch.tensor(1.0).double(), (new - old)[:, None] * rotation.frequencies.double()
+    )
+    turned = torch.view_as_real(torch.view_as_complex(part.contiguous()) * by)
+    turned = turned.flatten(-2) if interleaved else turned.mT.flatten(-2)
+    expected = torch.cat([turned, states[..., width:].double()], -1)
+    tolerance = 1e-5 if dtype == torch.float32 else 2**-8
+    torch.testing.assert_close(made.double(), expected, rtol=tolerance, atol=tolerance)
+    assert torch.equal(before, states)

@@ -193,7 +193,7 @@ def _checksum(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
         if words.storage_offset() % each:  # a view needs an address that eight divides
             words = words.clone()
         words = words.view(torch.int64)
-        sums = torch.stack([part.sum() for part in words.split(_WORDS)])
+        sums = torch.stack([part.sum() for part in torch.split(words, _WORDS)])
         digest.update(f"{name} {sums.tolist()} {rest.tolist()}".encode())
     return digest.hexdigest()[:16]
 
