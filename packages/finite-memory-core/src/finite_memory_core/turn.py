@@ -66,6 +66,10 @@ class Turn:
         """Account for the turn's reply; see `Memory.report_usage`."""
         self._change(lambda: self._memory._learn(context, usage, prices, idle))
 
+    def fall_back(self, what: str, why: str) -> None:
+        """Count, and when the turn is written tell observers, that `what` was done otherwise."""
+        self._change(lambda: self._memory._fold.fall_back(what, why))
+
     def _change(self, change: Callable[[], object]) -> None:
         """Make a change to the memory. If it raises, only this change is undone."""
         memory = self._memory

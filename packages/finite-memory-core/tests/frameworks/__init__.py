@@ -1,0 +1,1 @@
+"""The memory inside agent frameworks; each file skips where its framework is not installed."""
