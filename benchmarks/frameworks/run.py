@@ -23,6 +23,14 @@ from benchmarks.machine import describe  # noqa: E402
 from benchmarks.tables import Table, write_between  # noqa: E402
 
 PAGE = ROOT / "docs" / "frameworks.md"
+NOTE = (
+    f"The same {TURNS} turns with a tool call each, {2 * TURNS} requests, a budget of {BUDGET:,} "
+    "tokens, one for every four characters and four a message, counted at the model's edge, tools "
+    "and instructions left out. *Cacheable*: the share of what was sent that began the "
+    "request before too. *Tokens paid*: what was sent, with a cached token at a tenth of the "
+    "price. *Evidence kept*: of the planted numbers, how many stood word for word in the request "
+    'when they were asked for. Finite Memory: `policy="hybrid"`, `recall=Recall()`.'
+)
 PACKAGES = ("pydantic-ai-slim", "langchain", "openai-agents", "llama-index-core")
 
 
@@ -51,13 +59,7 @@ def measure() -> Table:
         ["", "tokens sent", "largest request", "cacheable", "tokens paid", "evidence kept"],
         rows,
         [
-            f"The same {TURNS} turns with a tool call each, {2 * TURNS} requests, a budget of "
-            f"{BUDGET:,} tokens, one for every four characters and four a message, counted at the "
-            "model's edge, tools and instructions left out. *Cacheable*: the share of what was "
-            "sent that stood at the beginning of the request before. *Tokens paid*: what was sent, "
-            "with a cached token at a tenth of the price. *Evidence kept*: of the planted numbers, "
-            "how many stood word for word in the request when they were asked for. Finite Memory: "
-            '`policy="hybrid"`, `recall=Recall()`.',
+            NOTE,
             versions + ". " + describe("python benchmarks/frameworks/run.py"),
         ],
     )

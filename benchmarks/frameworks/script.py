@@ -14,9 +14,20 @@ TURNS = 200
 FACTS = 40
 BUDGET = 3_000
 SUBJECTS = (
-    "locker pump valve turbine crate winch filter boiler gate anchor ladder sensor tank hoist "
-    "beacon furnace mixer conveyor compressor generator"
-).split()
+    *("locker", "pump", "valve", "turbine", "crate", "winch", "filter", "boiler", "gate", "anchor"),
+    *(
+        "ladder",
+        "sensor",
+        "tank",
+        "hoist",
+        "beacon",
+        "furnace",
+        "mixer",
+        "conveyor",
+        "press",
+        "kiln",
+    ),
+)
 FILLER = (
     "The shift went as planned and the log has no further entries for this line today.",
     "Two deliveries were late, and the team moved the afternoon inspection by an hour.",
@@ -38,7 +49,10 @@ def turns(seed: int = 7) -> list[Turn]:
     random = Random(seed)
     names = [f"{subject} {letter}" for letter in "AB" for subject in SUBJECTS][:FACTS]
     planted = sorted(random.sample(range(TURNS * 3 // 4), FACTS))
-    facts = {at: (name, f"{random.randint(10_000, 99_999)}") for at, name in zip(planted, names)}
+    facts = {
+        at: (name, f"{random.randint(10_000, 99_999)}")
+        for at, name in zip(planted, names, strict=True)
+    }
     asked_at = {}
     free = [at for at in range(TURNS) if at not in facts]
     for at, fact in facts.items():

@@ -220,7 +220,11 @@ class ScriptModel(Model):
         if done:
             said = ResponseOutputText(type="output_text", text="Noted, thank you.", annotations=[])
             reply = ResponseOutputMessage(
-                type="message", id=f"m{number}", role="assistant", status="completed", content=[said]
+                type="message",
+                id=f"m{number}",
+                role="assistant",
+                status="completed",
+                content=[said],
             )
         return SdkResponse(output=[reply], usage=Usage(), response_id=None)
 

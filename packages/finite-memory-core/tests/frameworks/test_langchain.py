@@ -58,9 +58,7 @@ MORE = st.dictionaries(NAMES, JSON, max_size=2)
 MESSAGES = st.one_of(
     st.builds(HumanMessage, CONTENT, name=st.none() | NAMES, id=st.none() | NAMES),
     st.builds(SystemMessage, CONTENT),
-    st.builds(
-        AIMessage, CONTENT, tool_calls=st.lists(CALLS, max_size=2), additional_kwargs=MORE
-    ),
+    st.builds(AIMessage, CONTENT, tool_calls=st.lists(CALLS, max_size=2), additional_kwargs=MORE),
     st.builds(ToolMessage, CONTENT, tool_call_id=NAMES, artifact=JSON),
     st.builds(FunctionMessage, CONTENT, name=NAMES),
     st.builds(ChatMessage, CONTENT, role=st.sampled_from(["user", "assistant", "oracle"])),

@@ -164,6 +164,7 @@ def look_up(what: str) -> str:
     return f"found {what} " * 5
 
 
+@pytest.mark.filterwarnings("ignore:The `__fields")  # its own
 def test_an_agent_with_tools_stays_in_its_budget() -> None:
     """30 turns with a tool each: the budget holds, and all is in the transcript."""
     model = Scripted()

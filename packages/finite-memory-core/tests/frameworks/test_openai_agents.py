@@ -218,7 +218,11 @@ class Scripted(Model):
         if number % 3 == 0:
             said = ResponseOutputText(type="output_text", text="It is found.", annotations=[])
             output = ResponseOutputMessage(
-                type="message", id=f"m{number}", role="assistant", status="completed", content=[said]
+                type="message",
+                id=f"m{number}",
+                role="assistant",
+                status="completed",
+                content=[said],
             )
         return ModelResponse(output=[output], usage=Usage(), response_id=None)
 

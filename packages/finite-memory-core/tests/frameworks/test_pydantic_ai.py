@@ -76,9 +76,7 @@ RESPONSE_PARTS = st.one_of(
     ),
 )
 MESSAGES = st.one_of(
-    st.builds(
-        m.ModelRequest, st.lists(REQUEST_PARTS, max_size=3), instructions=st.none() | TEXTS
-    ),
+    st.builds(m.ModelRequest, st.lists(REQUEST_PARTS, max_size=3), instructions=st.none() | TEXTS),
     st.builds(
         m.ModelResponse,
         st.lists(RESPONSE_PARTS, max_size=3),
@@ -86,6 +84,11 @@ MESSAGES = st.one_of(
         model_name=st.none() | NAMES,
     ),
 )
+
+
+def dumped(items: list[m.ModelMessage]) -> Any:
+    """Return messages as pydantic-ai writes them."""
+    return m.ModelMessagesTypeAdapter.dump_python(items, mode="json")
 
 
 @given(st.lists(MESSAGES, max_size=6))
@@ -98,7 +101,8 @@ def test_every_history_comes_back_identical(items: list[m.ModelMessage]) -> None
     history.append(items)
     assert items == history.everything()
     again = MemoryProcessor(Memory.resume(store, "s", counter=mine.accountant.counter))
-    assert items == again.history.everything()
+    # From JSON its own loader makes a BinaryImage of a BinaryContent; nothing else may differ.
+    assert dumped(items) == dumped(again.history.everything())
 
 
 @pytest.mark.filterwarnings("ignore:.*RetryPromptPart")
@@ -162,7 +166,7 @@ def _show_response(item: m.ModelResponse) -> dict[str, Any]:
         {
             "id": part.tool_call_id,
             "type": "function",
-            "function": {"name": part.tool_name, "arguments": part.args_as_json_str()},
+            "function": {"name": part.tool_name, "arguments": part.args},
         }
         for part in item.parts
         if isinstance(part, m.ToolCallPart)

@@ -71,7 +71,7 @@ class FiniteMemory(BaseMemory):
         """Return one with a new memory; `settings` are those of `Memory`."""
         return cls(Memory(budget, **settings))
 
-    def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:
+    def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: ARG002
         """Return what the model should see; `input` is what recall searches for."""
         return self.history.standing(input or None)
 
@@ -129,7 +129,14 @@ class _Codec:
 
 
 def _atom(message: ChatMessage) -> Atom:
-    return atom(message.model_dump(mode="json"), message)
+    lost: list[str] = []
+
+    def other(item: Any) -> str:
+        lost.append(type(item).__name__)
+        return repr(item)
+
+    # Warnings are for blocks that its own release does not know; those are told in `_part`.
+    return atom(message.model_dump(mode="json", warnings=False, fallback=other), message, lost=lost)
 
 
 def _whole(one: Atom) -> ChatMessage:
@@ -158,7 +165,7 @@ def _read(message: ChatMessage) -> Read:
     rest = {k: v for k, v in more.items() if k not in _UNSENT}
     if rest:
         parts.append(other_part("additional_kwargs", rest))
-    calls = _calls(message)
+    calls = _calls(message) if role is Role.ASSISTANT else []
     problem = problems[0] if problems else None
     if role is Role.TOOL:
         call_id = more.get("tool_call_id") or more.get("name") or "none"
