@@ -313,7 +313,9 @@ def llama_index(turns: Sequence[Turn], ours: bool) -> Edge:
         held = LlamaMemory.from_defaults(
             token_limit=BUDGET, tokenizer_fn=lambda text: [0] * (len(text) // 4)
         )
-    agent = FunctionAgent(tools=[report], llm=ScriptLLM(work=work), streaming=False)
+    model = ScriptLLM()
+    model.work = work
+    agent = FunctionAgent(tools=[report], llm=model, streaming=False)
 
     async def run() -> None:
         for turn in turns:

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given, settings, strategies as st
 
-pytest.importorskip("langchain", reason="langchain is not installed (session 'frameworks')")
+from . import require
+
+require("langchain")
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel

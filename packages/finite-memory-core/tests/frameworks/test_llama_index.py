@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-pytest.importorskip("llama_index.core", reason="llama-index-core is not installed")
+from . import require
+
+require("llama_index")
 
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms import types as t
@@ -146,6 +148,14 @@ class Scripted(MockLLM):
             more = {"tool_calls": [{**call, "function": function}]}
             message = ChatMessage("", role="assistant", additional_kwargs=more)
         return t.ChatResponse(message=message)
+
+    async def astream_chat_with_tools(self, tools: Any, **kwargs: Any) -> Any:
+        """Answer in one piece, as the first releases of 0.13 ask for it."""
+
+        async def pieces() -> Any:
+            yield await self.achat_with_tools(tools, **kwargs)
+
+        return pieces()
 
     def get_tool_calls_from_response(self, response: Any, **kwargs: Any) -> list[ToolSelection]:
         """Read what `achat_with_tools` asked for."""

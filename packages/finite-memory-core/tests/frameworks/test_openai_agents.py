@@ -7,10 +7,11 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import pytest
 from hypothesis import given, settings, strategies as st
 
-pytest.importorskip("agents", reason="openai-agents is not installed (session 'frameworks')")
+from . import require
+
+require("agents")
 
 from agents import (
     Agent,

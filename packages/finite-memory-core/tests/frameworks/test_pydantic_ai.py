@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-pytest.importorskip("pydantic_ai", reason="pydantic-ai is not installed (session 'frameworks')")
+from . import require
+
+require("pydantic_ai")
 
 from pydantic_ai import Agent, messages as m
 from pydantic_ai.models.function import AgentInfo, FunctionModel
