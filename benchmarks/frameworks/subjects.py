@@ -308,7 +308,7 @@ def llama_index(turns: Sequence[Turn], ours: bool) -> Edge:
         """Read the report of a line."""
         return work.found
 
-    held: Any = FiniteMemory(memory(reserve=150))
+    held: Any = FiniteMemory(memory(reserve=300))
     if not ours:
         held = LlamaMemory.from_defaults(
             token_limit=BUDGET, tokenizer_fn=lambda text: [0] * (len(text) // 4)
