@@ -35,7 +35,7 @@ from .history import (
 )
 
 try:
-    import agents as _agents  # noqa: F401  # only to say which extra is missing
+    from agents import FunctionTool
 except ImportError as error:
     raise missing("openai-agents", error) from error
 
@@ -88,7 +88,7 @@ class MemorySession:
         beside: list[dict[str, Any]] = [
             {"name": tool.name, "description": tool.description, "schema": tool.params_json_schema}
             for tool in data.agent.tools
-            if hasattr(tool, "params_json_schema")
+            if isinstance(tool, FunctionTool)
         ]
         if asked.instructions:
             beside.append({"instructions": asked.instructions})
