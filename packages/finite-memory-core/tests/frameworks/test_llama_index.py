@@ -174,7 +174,7 @@ def look_up(what: str) -> str:
     return f"found {what} " * 5
 
 
-@pytest.mark.filterwarnings("ignore:The `__fields")  # its own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own use of pydantic
 def test_an_agent_with_tools_stays_in_its_budget() -> None:
     """30 turns with a tool each: the budget holds, and all is in the transcript."""
     model = Scripted()

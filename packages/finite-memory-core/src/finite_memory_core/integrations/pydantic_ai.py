@@ -112,9 +112,11 @@ class _Codec:
     def cut(self, items: Sequence[ModelMessage]) -> list[Atom]:
         atoms = []
         for item in items:
-            parts = item.parts if isinstance(item, ModelRequest) else ()
-            ones = [replace(item, parts=[part]) for part in parts] or [item]
-            atoms += [_atom(one, i, len(parts)) for i, one in enumerate(ones)]
+            if isinstance(item, ModelRequest) and item.parts:
+                ones = [replace(item, parts=[part]) for part in item.parts]
+                atoms += [_atom(one, i, len(ones)) for i, one in enumerate(ones)]
+            else:
+                atoms.append(_atom(item, 0, 0))
         return atoms
 
     def read(self, atoms: Sequence[Atom]) -> list[Read]:
