@@ -229,7 +229,7 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
 
 
 @nox.session(requires=["build"])
-@nox.parametrize("versions", ["newest", "lowest"])
+@nox.parametrize("versions", [nox.param(one, id=one) for one in ("newest", "lowest")])
 def frameworks(session: nox.Session, versions: str) -> None:
     """Test the memory inside agent frameworks: the newest ones, with docs and types, or the lowest.
 

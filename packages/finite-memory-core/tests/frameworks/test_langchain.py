@@ -124,6 +124,23 @@ def test_no_history_is_invalid() -> None:
     hold(lambda held: Resending(MessageTrimmer(held), tell, show))
 
 
+def test_a_resumed_memory_goes_on() -> None:
+    """From its store it knows what was said, whether the history comes whole or as it was cut."""
+    store = InMemoryStore()
+    held = memory(store=store, session_id="s", policy="rolling_summary")
+    said: list[BaseMessage] = [SystemMessage("Be brief.")]
+    for turn in range(30):
+        said += [HumanMessage(f"Question {turn}? " * 20), AIMessage(f"Answer {turn}. " * 10)]
+    cut = MessageTrimmer(held)([*said, HumanMessage("And now?")])
+    assert len(cut) < 40
+    more = [AIMessage("This."), HumanMessage("Why?")]
+    for history in ([*said, HumanMessage("And now?"), *more], [*cut, *more]):
+        again = Memory.resume(store, "s", counter=held.accountant.counter)
+        before = again.stats.messages
+        assert history[-3:] == MessageTrimmer(again)(history)[-3:]
+        assert again.stats.messages - before in (2, 0)  # the second has it from the first
+
+
 # -- real agents and chains ---------------------------------------------------------------------
 
 
