@@ -22,10 +22,17 @@ SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import postgres_server  # noqa: E402
-from distributions import Distribution, affected, closure, discover  # noqa: E402
+from distributions import (  # noqa: E402
+    Distribution,
+    affected,
+    closure,
+    discover,
+    requirement_name,
+)
 from interpreters import extend_path  # noqa: E402
 
 LOCK = ROOT / "constraints" / "lock.txt"
+FRAMEWORKS = ROOT / "constraints" / "frameworks.txt"
 WHEELS = Path(os.environ.get("FINITE_MEMORY_WHEELS", ROOT / "dist")).resolve()
 """Where wheels are built; where they are looked for and not built, if the variable is set."""
 
@@ -52,7 +59,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
     "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "postgres", "docs",
-    "demo", "minimums", "tests", "wires", "llama",
+    "demo", "minimums", "tests", "wires", "llama", "frameworks",
 ]  # fmt: skip
 
 
@@ -174,7 +181,7 @@ def tests(session: nox.Session, distribution: Distribution) -> None:
     Arguments after ``--`` go to pytest and switch the coverage limit off.
     """
     needed = test_group(distribution)
-    install_wheels(session, closure_of(distribution), *needed, extras=[*distribution.extras])
+    install_wheels(session, closure_of(distribution), *needed, extras=distribution.together)
     refuse_tree(session, distribution)
     suite = str(distribution.folder / "tests")
     if session.posargs:
@@ -219,13 +226,45 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     install_torch(session, closure_of(distribution))
     # Two steps: the lock file's newer versions of the same packages must not be asked for.
     install_tools(session, *test_group(distribution))
-    extras = [*distribution.extras]
+    extras = distribution.together
     pinned = [*lowest, *distribution.limits.get("minimum-test-requirements", ())]
     install_wheels(session, closure_of(distribution), *pinned, extras=extras, locked=False)
     refuse_tree(session, distribution)
     names = distribution.limits.get("minimums-tests", ["tests"])
     suites = [str(path) for name in names for path in sorted(distribution.folder.glob(name))]
     session.run(*PYTEST, *suites)
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("versions", [nox.param(one, id=one) for one in ("newest", "lowest")])
+def frameworks(session: nox.Session, versions: str) -> None:
+    """Test the memory inside agent frameworks: the newest ones, with docs and types, or the lowest.
+
+    They have constraints of their own, for they hold others' versions back.
+    """
+    core = next(d for d in DISTRIBUTIONS if d.frameworks)
+    wheel = str(wheel_of(session, core))
+    session.install("--force-reinstall", "--no-deps", wheel)
+    wanted = f"{wheel}[{','.join(core.frameworks)}]"
+    tested = [*test_group(core), *group("docs")]
+    suite = str(core.folder / "tests" / "frameworks")
+    if versions == "lowest":
+        for name in core.frameworks:  # one by one: their lowest versions do not agree
+            session.install(*core.lowest([name]), *tested)
+            refuse_tree(session, core)
+            file = f"{suite}/test_{name.replace('-', '_')}.py"
+            session.run("pytest", "--timeout=300", "-W", "default", file)
+            session.run("pip", "uninstall", "-y", *map(requirement_name, core.lines([name])))
+        return
+    session.install("-c", str(FRAMEWORKS), wanted, *tested, "mypy")
+    refuse_tree(session, core)
+    session.run("pytest", "--timeout=300", suite, *session.posargs)
+    session.run("pytest", "tests/test_documents.py", "-k", "frameworks")
+    with session.chdir(core.folder):
+        mypy = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
+        sources = sorted(Path(f"src/{core.package}/integrations").glob("*.py"))
+        session.run(*mypy, *map(str, sources), env={"MYPYPATH": "src"})
+        session.run(*mypy, *map(str, sorted(Path("tests/frameworks").glob("*.py"))))
 
 
 @nox.session(requires=["build"])
@@ -334,7 +373,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def typecheck(session: nox.Session) -> None:
     """Strict mypy: sources as they stand; tests, docs and benchmarks against the wheels."""
-    extras = [line for d in DISTRIBUTIONS for lines in d.extras.values() for line in lines]
+    extras = [line for d in DISTRIBUTIONS for line in d.lines(d.together)]
     needed = [line for d in DISTRIBUTIONS for line in every_group(d)]
     install_wheels(session, DISTRIBUTIONS, *group("typecheck"), *extras, *needed)
     mypy = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
@@ -397,7 +436,7 @@ def mutation(session: nox.Session, distribution: Distribution) -> None:
 
     Works on a copy: the tree stays clean. Arguments after ``--`` go to ``mutmut run``.
     """
-    extras = [line for lines in distribution.extras.values() for line in lines]
+    extras = distribution.lines(distribution.together)
     install_tools(session, *group("mutation"), *test_group(distribution), *extras)
     copy = Path(session.create_tmp()) / distribution.folder.name
     shutil.rmtree(copy, ignore_errors=True)
@@ -433,16 +472,24 @@ def version(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write ``constraints/lock.txt`` anew: the newest versions of all that is installed here."""
+    """Write the files in ``constraints`` anew: the newest versions of all that is installed."""
     session.install("uv")
-    wanted = Path(session.create_tmp()) / "wanted.in"
     names = [name for name in HOUSE["dependency-groups"] if name != "lock"]
     lines = [line for name in names for line in group(name)]
     for distribution in DISTRIBUTIONS:
         lines += [*distribution.dependencies, *every_group(distribution)]
-        lines += [line for more in distribution.extras.values() for line in more]
+        lines += distribution.lines(distribution.together)
+    write_lock(session, LOCK, lines)
+    core = next(d for d in DISTRIBUTIONS if d.frameworks)
+    tested = [*test_group(core), *group("docs"), "mypy"]
+    write_lock(session, FRAMEWORKS, [*core.lines(core.frameworks), *tested])
+
+
+def write_lock(session: nox.Session, path: Path, lines: Sequence[str]) -> None:
+    """Write the newest versions that fit `lines` together; our own distributions are left out."""
+    wanted = Path(session.create_tmp()) / "wanted.in"
     siblings = {d.name for d in DISTRIBUTIONS}
-    lines = [line for line in lines if line.partition("==")[0].strip() not in siblings]
-    wanted.write_text("\n".join(sorted(set(lines))) + "\n", encoding="utf-8")
+    kept = {line for line in lines if line.partition("==")[0].strip() not in siblings}
+    wanted.write_text("\n".join(sorted(kept)) + "\n", encoding="utf-8")
     options = ["--universal", "--python-version", PYTHONS[0], "--no-header", "--no-annotate"]
-    session.run("uv", "pip", "compile", *options, "--upgrade", "-o", str(LOCK), str(wanted))
+    session.run("uv", "pip", "compile", *options, "--upgrade", "-o", str(path), str(wanted))

@@ -17,7 +17,12 @@ from pathlib import Path
 _PROGRAM = """
 import importlib, json, sys
 if sys.argv[1]:
-    importlib.import_module(sys.argv[1])
+    try:
+        importlib.import_module(sys.argv[1])
+    except ImportError as error:
+        # A module that is a framework's adapter says which extra is missing; nothing else may.
+        if type(error).__name__ != "MissingExtraError":
+            raise
 print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))
 """
 

@@ -64,9 +64,26 @@ class Distribution:
         """Whether a package of that name is a direct requirement."""
         return name in map(requirement_name, self.dependencies)
 
-    def lowest(self) -> tuple[str, ...]:
-        """Every lower bound of dependencies and extras as a pin: ``("rich==13.7.0", ...)``."""
-        lines = [*self.dependencies, *(line for lines in self.extras.values() for line in lines)]
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        """Extras that are heavy and agree with little: they have an environment of their own."""
+        return tuple(self.limits.get("frameworks", ()))
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The other extras, which every environment of this distribution can hold."""
+        return tuple(name for name in self.extras if name not in self.frameworks)
+
+    def lines(self, extras: Iterable[str]) -> list[str]:
+        """What these extras require."""
+        return [line for name in extras for line in self.extras[name]]
+
+    def lowest(self, extras: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Every lower bound of dependencies and extras as a pin: ``("rich==13.7.0", ...)``.
+
+        None for the extras that go together.
+        """
+        lines = [*self.dependencies, *self.lines(self.together if extras is None else extras)]
         found = (_LOWEST.match(line) for line in lines)
         return tuple(sorted({f"{m[1]}=={m[2]}" for m in found if m}))
 

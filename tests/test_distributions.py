@@ -67,6 +67,18 @@ def test_lowest_pins_every_lower_bound(root: Path) -> None:
     assert b.lowest() == ("attrs==23.1", "rich==13.7")
 
 
+def test_frameworks_are_kept_apart(tmp_path: Path) -> None:
+    """An extra that is named a framework is none of those that go together."""
+    write(tmp_path, "finite-memory-a", "attrs>=23.1")
+    path = tmp_path / "packages" / "finite-memory-a" / "pyproject.toml"
+    more = 'heavy = ["agents>=0.3"]\n\n[tool.finite-memory]\nframeworks = ["heavy"]\n'
+    path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+    (a,) = discover(tmp_path)
+    assert a.together == ("nice",)
+    assert a.lowest() == ("attrs==23.1", "rich==13.7")
+    assert a.lowest(a.frameworks) == ("agents==0.3", "attrs==23.1")
+
+
 def test_a_lower_bound_counts_behind_an_upper_one(tmp_path: Path) -> None:
     """Built metadata sorts the bounds, so pyprojects may have them in either order."""
     write(tmp_path, "finite-memory-a", "attrs<26,>=23.1", "rich<16")

@@ -80,6 +80,10 @@ class Turn:
         """Account for the turn's reply; see `Memory.report_usage`."""
         self._change(lambda fold, reports: reports.usage(fold, context, usage, prices, idle))
 
+    def fall_back(self, what: str, why: str) -> None:
+        """Count, and when the turn is written tell observers, that `what` was done otherwise."""
+        self._change(lambda fold, _: fold.journal.fall_back(what, why))
+
     def _change(self, change: Callable[[Fold, Reports], object]) -> None:
         """Make a change to the memory. If it raises, only this change is undone."""
         recorder, reports = self._recorder, self._memory._reports

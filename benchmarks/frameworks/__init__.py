@@ -1,0 +1,1 @@
+"""The memory inside agent frameworks, beside their own trimming."""

@@ -1,0 +1,463 @@
+"""A framework's history against what a memory already has, the same for every framework.
+
+What a framework says is cut into **atoms**: the smallest things that it can be put together from
+again. Each message of the memory carries its atoms whole, as JSON, in its metadata, so whatever
+comes back out of a context is what went in. Frameworks differ only in their `Codec`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+from ..errors import MessageError, MissingExtraError, ToolCallError
+from ..messages import Message, Part, Role, ToolCall
+from ..tombstone import is_tombstone
+from ..window import MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..memory import Memory
+    from ..turn import Turn
+
+KEY = "foreign"
+"""The metadata key under which a message carries what a framework said."""
+
+Item = TypeVar("Item")
+
+
+class HistoryError(MessageError):
+    """A framework's history is not a continuation of what its memory holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """The smallest piece of a framework's history.
+
+    Attributes:
+        text: the whole of it, as JSON text.
+        identity: what tells it from another one: a digest.
+        whole: the framework's own object, or a part of one, where it is at hand.
+        problem: what of it JSON could not carry, so that it comes back otherwise from a store.
+    """
+
+    text: str
+    identity: bytes
+    whole: Any = None
+    problem: str | None = None
+
+
+class Read(NamedTuple):
+    """A message of the memory, and how many atoms went into it.
+
+    Attributes:
+        message: what the memory holds and counts, without metadata.
+        atoms: how many of the atoms it stands for.
+        problem: why part of it is counted by its JSON only: the framework is newer than we are.
+    """
+
+    message: Message
+    atoms: int = 1
+    problem: str | None = None
+
+
+class Codec(Protocol[Item]):
+    """What is special about one framework."""
+
+    name: str
+
+    def cut(self, items: Sequence[Item]) -> list[Atom]:
+        """Return the atoms of a history."""
+        ...
+
+    def read(self, atoms: Sequence[Atom]) -> list[Read]:
+        """Return the messages that `atoms` say; the counts of their atoms add up to all."""
+        ...
+
+    def load(self, text: str) -> Atom:
+        """Return the atom whose JSON text was stored."""
+        ...
+
+    def shortened(self, atom: Atom, text: str) -> Atom:
+        """Return `atom` with `text` in the place of its own."""
+        ...
+
+    def say(self, message: Message) -> Atom:
+        """Return an atom for a message that the framework did not say."""
+        ...
+
+    def join(self, atoms: Sequence[Atom]) -> list[Item]:
+        """Return the history that has these atoms; the inverse of `cut`."""
+        ...
+
+
+class _Handed(NamedTuple):
+    """A context that was handed out, and what it stood for."""
+
+    shown: tuple[bytes, ...]
+    known: int  # atoms of the transcript then
+    staged: tuple[Atom, ...]
+
+
+class History(Generic[Item]):
+    """A memory that a framework speaks to in its own messages.
+
+    A framework that sends its whole history with each request calls `context`. What has been
+    answered is recorded then; what the model has yet to answer is only looked at, so that a run
+    that fails leaves no trace. One that tells what is said once calls `append` and `standing`.
+
+    Args:
+        memory: one conversation's memory. Messages that it holds already stay.
+        codec: the framework's.
+    """
+
+    def __init__(self, memory: Memory, codec: Codec[Item]) -> None:
+        self.memory = memory
+        self._codec = codec
+        self._given = tuple(memory.tools)
+        self._beside: tuple[str, ...] = ()
+        self._erasures = -1
+        self._known: list[bytes] = []
+        self._ours: set[bytes] = set()
+        self._handed: _Handed | None = None
+        self._wholes: dict[bytes, Atom] = {}
+
+    # -- what frameworks call -------------------------------------------------------------------
+
+    def context(
+        self, items: Sequence[Item], *, beside: Iterable[Mapping[str, Any]] = (), keep: bool = True
+    ) -> list[Item]:
+        """Return what of the history `items` the model should see, within the budget.
+
+        Args:
+            items: the whole history, as it was said; or the context before, with what was said
+                since behind it.
+            beside: what goes with the request beside messages and is counted: tool schemas,
+                instructions.
+            keep: whether the framework will send back what is returned in the place of `items`.
+
+        Raises:
+            HistoryError: it continues neither.
+            BudgetError: what must stay does not fit.
+        """
+        self._sync()
+        self._count_beside(beside)
+        atoms = self._codec.cut(items)
+        reads = self._codec.read(new := self._new(atoms))
+        said = max(
+            (i for i, r in enumerate(reads, 1) if r.message.role is Role.ASSISTANT), default=0
+        )
+        taken = sum(read.atoms for read in reads[:said])
+        if said:
+            self._record(reads[:said], new[:taken])
+        self._remember(new)
+        shown = self._preview(reads[said:], new[taken:])
+        if keep:
+            self._hand_out(shown, new[taken:])
+        return self._codec.join(shown)
+
+    def append(self, items: Sequence[Item]) -> None:
+        """Record what was said: all of `items` or none.
+
+        Raises:
+            BudgetError: something of it must stay whole and cannot fit.
+        """
+        self._sync()
+        atoms = self._codec.cut(items)
+        self._record(self._codec.read(atoms), atoms)
+        self._remember(atoms)
+
+    def standing(self, query: str | None = None) -> list[Item]:
+        """Return the context of what is recorded; `query` as for `Memory.context`."""
+        self._sync()
+        if not self.memory.stats.messages:
+            return []
+        shown = self._render(self.memory.context(query).messages)
+        self._hand_out(shown, ())
+        return self._codec.join(shown)
+
+    def everything(self) -> list[Item]:
+        """Return all that was recorded, in the framework's messages; nothing is left out."""
+        messages = [m for m in self.memory.transcript if not is_tombstone(m)]
+        return self._codec.join([atom for m in messages for atom in self._said(m)])
+
+    def take_back(self) -> Item | None:
+        """Forget what was said last, and return it; None where nothing was said.
+
+        Raises:
+            StoreError: the store cannot forget.
+        """
+        self._sync()
+        transcript = list(self.memory.transcript)
+        last = next(
+            (i for i in range(len(transcript) - 1, -1, -1) if _atoms_of(transcript[i])), None
+        )
+        if last is None:
+            return None
+        atoms = self._said(transcript[last])
+        gone = self.memory.forget(last)
+        self._sync()
+        again = [a for i in gone if i < last for a in self._said(transcript[i])] + atoms[:-1]
+        if again:
+            self._record(self._codec.read(again), again)
+        return self._codec.join(atoms[-1:])[0]
+
+    def clear(self) -> None:
+        """Forget the whole conversation and begin again with equal settings."""
+        self.memory.reset()
+        self._erasures = -1
+
+    # -- what is new ----------------------------------------------------------------------------
+
+    def _sync(self) -> None:
+        """Learn what the memory holds, at first and after something was forgotten."""
+        erasures = self.memory.stats.erasures
+        if erasures == self._erasures:
+            return
+        self._erasures, self._handed, self._wholes = erasures, None, {}
+        texts = [text for message in self.memory.transcript for text in _atoms_of(message)]
+        self._known = [self._codec.load(text).identity for text in texts]
+        self._ours = set()
+        if self.memory.stats.messages:
+            self._note_ours(self.memory.context().messages)
+
+    def _new(self, atoms: Sequence[Atom]) -> Sequence[Atom]:
+        """Return the atoms that are not recorded yet."""
+        ids = [atom.identity for atom in atoms]
+        known = self._known
+        if ids[: len(known)] == known:
+            return atoms[len(known) :]
+        handed = self._handed
+        if handed is not None and tuple(ids[: len(handed.shown)]) == handed.shown:
+            since = [*handed.staged, *atoms[len(handed.shown) :]]
+            recorded = known[handed.known :]
+            if [atom.identity for atom in since[: len(recorded)]] == recorded:
+                return since[len(recorded) :]
+        own = [atom for atom in atoms if atom.identity not in self._ours]
+        return own[self._overlap([atom.identity for atom in own]) :]
+
+    def _overlap(self, ids: Sequence[bytes]) -> int:
+        """Return how many of `ids` are what is left of the transcript, its end among it."""
+        known = self._known
+        for end in range(len(ids), 0, -1):
+            if ids[end - 1] == known[-1] and _is_subsequence(ids[:end], known):
+                return end
+        same = 0
+        while ids[same : same + 1] == known[same : same + 1] != []:
+            same += 1
+        raise HistoryError(
+            f"this history of {len(ids)} pieces does not continue the {len(known)} that session "
+            f"{self.memory.session_id!r} holds: they part after {same}. Give each conversation a "
+            "memory of its own; where something was taken back on purpose, `Memory.forget` it"
+        )
+
+    # -- recording and looking ------------------------------------------------------------------
+
+    def _record(self, reads: Sequence[Read], atoms: Sequence[Atom]) -> None:
+        with self.memory.turn() as turn:
+            self._place(turn, reads, atoms)
+        self._known += [atom.identity for atom in atoms]
+
+    def _preview(self, reads: Sequence[Read], atoms: Sequence[Atom]) -> list[Atom]:
+        with self._undone() as turn:
+            self._place(turn, reads, atoms)
+            return self._render(turn.context().messages)
+
+    @contextmanager
+    def _undone(self) -> Iterator[Turn]:
+        turn = self.memory.turn()
+        try:
+            yield turn
+        finally:
+            turn.rollback()
+
+    def _place(self, turn: Turn, reads: Sequence[Read], atoms: Sequence[Atom]) -> None:
+        start = 0
+        for read in reads:
+            mine = atoms[start : start + read.atoms]
+            start += read.atoms
+            foreign = {"by": self._codec.name, "atoms": [atom.text for atom in mine]}
+            for problem in (read.problem, *(atom.problem for atom in mine)):
+                if problem is not None:
+                    turn.fall_back("foreign message", problem)
+            try:
+                turn.append(with_metadata(read.message, foreign))
+            except ToolCallError as error:
+                turn.append(with_metadata(_quoted(read.message), {**foreign, "quoted": True}))
+                turn.fall_back("foreign message", f"it is quoted, for its place is wrong: {error}")
+
+    def _count_beside(self, beside: Iterable[Mapping[str, Any]]) -> None:
+        texts = tuple(_dumps(schema)[0] for schema in beside)
+        if texts != self._beside:
+            self.memory.set_tools([*self._given, *(json.loads(plain(text)) for text in texts)])
+            self._beside = texts
+
+    # -- the way back ---------------------------------------------------------------------------
+
+    def _render(self, messages: Iterable[Message]) -> list[Atom]:
+        messages = tuple(messages)
+        self._note_ours(messages)
+        return [atom for message in messages for atom in self._atoms(message)]
+
+    def _atoms(self, message: Message) -> list[Atom]:
+        """Return the atoms of a message as it stands in a context."""
+        atoms = self._said(message)
+        if not _atoms_of(message):
+            return atoms
+        if message.metadata[KEY].get("quoted"):
+            return [self._codec.say(message)]
+        if message.metadata.get(MARK) == "clipped":
+            return [self._codec.shortened(atoms[0], message.text), *atoms[1:]]
+        return atoms
+
+    def _said(self, message: Message) -> list[Atom]:
+        """Return the atoms of a message as it was said."""
+        texts = _atoms_of(message)
+        if not texts or message.metadata[KEY].get("by") != self._codec.name:
+            return [self._codec.say(message)]
+        return [self._atom(text) for text in texts]
+
+    def _atom(self, text: str) -> Atom:
+        return self._wholes.get(digest(text)) or self._codec.load(text)
+
+    def _note_ours(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            own = not _atoms_of(message) or MARK in message.metadata
+            if own or message.metadata[KEY].get("quoted"):
+                self._ours |= {atom.identity for atom in self._atoms(message)}
+
+    def _remember(self, new: Sequence[Atom]) -> None:
+        """Keep the framework's own objects of what is new; what left is let go."""
+        self._wholes |= {digest(atom.text): atom for atom in new}
+
+    def _hand_out(self, shown: Sequence[Atom], staged: Sequence[Atom]) -> None:
+        self._handed = _Handed(
+            tuple(atom.identity for atom in shown), len(self._known), tuple(staged)
+        )
+        here = {digest(atom.text): atom for atom in shown}
+        self._wholes = {**here, **{digest(atom.text): atom for atom in staged}}
+
+
+# -- what codecs share --------------------------------------------------------------------------
+
+
+def missing(extra: str, error: ImportError) -> MissingExtraError:
+    """Return the error that says which extra is not installed."""
+    return MissingExtraError(
+        f"finite_memory_core.integrations.{extra.replace('-', '_')} needs its framework ({error}); "
+        f"install finite-memory-core[{extra}]"
+    )
+
+
+def with_metadata(message: Message, foreign: Mapping[str, Any]) -> Message:
+    """Return `message` with what the framework said in its metadata."""
+    return replace(message, metadata={KEY: foreign})
+
+
+def digest(text: str) -> bytes:
+    """Return what stands for a text where only sameness matters."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def atom(
+    value: Any, whole: Any, same: Callable[[Any], Any] | None = None, lost: Sequence[str] = ()
+) -> Atom:
+    """Return the atom whose JSON value is `value`.
+
+    Args:
+        value: JSON; what is not is written as its `repr`, and that is a problem.
+        whole: the framework's own object.
+        same: returns what of `value` tells it from another; None for all of it.
+        lost: the types of what was written as text already.
+    """
+    text, more = _dumps(value)
+    problem = None
+    if kinds := [*lost, *more]:
+        problem = f"it holds a {kinds[0]}, which JSON cannot carry; from a store it comes as text"
+    return Atom(text, digest(text if same is None else _dumps(same(value))[0]), whole, problem)
+
+
+def stored(text: str, same: Callable[[Any], Any] | None = None) -> Atom:
+    """Return the atom that was stored as `text`; `same` as for `atom`."""
+    return Atom(text, digest(text if same is None else _dumps(same(json.loads(text)))[0]))
+
+
+def _dumps(value: Any) -> tuple[str, list[str]]:
+    lost: list[str] = []
+
+    def other(item: Any) -> str:
+        lost.append(type(item).__name__)
+        return repr(item)
+
+    return json.dumps(value, default=other, skipkeys=False), lost
+
+
+def plain(text: str) -> str:
+    """Return `text` without what no store can hold: NULs and lone surrogates are U+FFFD."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else text.encode(errors="surrogatepass").decode(errors="replace")
+
+
+def text_part(text: str) -> Part:
+    """Return a part that is counted as text."""
+    return {"type": "text", "text": plain(text)}
+
+
+def other_part(kind: str, value: Any) -> Part:
+    """Return a part that is counted by its JSON."""
+    return {"type": kind, "json": plain(_dumps(value)[0])}
+
+
+IMAGE: Part = {"type": "image"}
+"""Counted as an image; the image itself is in the metadata."""
+
+
+def data_part(data: str) -> Part:
+    """Return a part that is counted as a file of base64 `data`; "" for one that is elsewhere."""
+    return {"type": "file", "file": {"file_data": data} if data else {}}
+
+
+def content_of(parts: Sequence[Part]) -> str | list[Part]:
+    """Return parts as content: text alone as text, which can be clipped."""
+    if len(parts) == 1 and parts[0]["type"] == "text" and parts[0]["text"]:
+        return str(parts[0]["text"])
+    return list(parts) or [text_part("")]
+
+
+def call(call_id: str | None, name: str | None, arguments: Any) -> ToolCall:
+    """Return a tool call; arguments that are no text are written as JSON."""
+    text = arguments if isinstance(arguments, str) else _dumps(arguments)[0]
+    name = plain(name or "unnamed")
+    return ToolCall(plain(call_id or name), name, plain(text))
+
+
+def _quoted(message: Message) -> Message:
+    """Return what tool messages say where they cannot stand as such."""
+    asked = [f"{call.name} {call.arguments}" for call in message.tool_calls]
+    text = "\n".join([message.text, *asked]).strip() or "(nothing)"
+    if message.role is Role.TOOL:
+        return Message.user(f"[A tool's result:]\n{text}")
+    return Message.assistant(text)
+
+
+def _atoms_of(message: Message) -> Sequence[str]:
+    foreign = message.metadata.get(KEY)
+    return foreign.get("atoms", ()) if isinstance(foreign, Mapping) else ()
+
+
+def _is_subsequence(ids: Sequence[bytes], known: Sequence[bytes]) -> bool:
+    """Whether `ids` are in `known`, in order, the last ones matched first."""
+    place = len(known)
+    for identity in reversed(ids):
+        place -= 1
+        while place >= 0 and known[place] != identity:
+            place -= 1
+        if place < 0:
+            return False
+    return True

@@ -1,0 +1,241 @@
+"""LangChain and LangGraph: a middleware, a hook and a trimmer; nothing lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given, settings, strategies as st
+
+from . import require
+
+require("langchain")
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
+
+from finite_memory_core import Memory, Message
+from finite_memory_core.integrations.langchain import MemoryMiddleware, MessageTrimmer
+from finite_memory_core.stores import InMemoryStore
+
+from .driving import Heard, Resending, hold, mark, memory
+
+# -- both directions ----------------------------------------------------------------------------
+
+TEXTS = st.text(max_size=12)
+NAMES = st.text("abc_", min_size=1, max_size=6)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=5,
+)
+PARTS = st.one_of(
+    TEXTS,
+    st.builds(lambda text: {"type": "text", "text": text}, TEXTS),
+    st.just({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
+    st.just({"type": "image", "base64": "iVBORw==", "mime_type": "image/png"}),
+    st.just({"type": "file", "base64": "JVBERg==", "mime_type": "application/pdf"}),
+    st.just({"type": "audio", "base64": "UklGRg==", "mime_type": "audio/wav"}),
+    st.builds(lambda t, s: {"type": "thinking", "thinking": t, "signature": s}, TEXTS, NAMES),
+    st.builds(lambda value: {"type": "hologram", "value": value}, JSON),
+)
+CONTENT = TEXTS | st.lists(PARTS, max_size=3)
+ARGUMENTS = st.dictionaries(NAMES, JSON, max_size=2)
+CALLS = st.builds(lambda i, n, a: {"id": i, "name": n, "args": a}, NAMES, NAMES, ARGUMENTS)
+MORE = st.dictionaries(NAMES, JSON, max_size=2)
+MESSAGES = st.one_of(
+    st.builds(HumanMessage, CONTENT, name=st.none() | NAMES, id=st.none() | NAMES),
+    st.builds(SystemMessage, CONTENT),
+    st.builds(AIMessage, CONTENT, tool_calls=st.lists(CALLS, max_size=2), additional_kwargs=MORE),
+    st.builds(ToolMessage, CONTENT, tool_call_id=NAMES, artifact=JSON),
+    st.builds(FunctionMessage, CONTENT, name=NAMES),
+    st.builds(ChatMessage, CONTENT, role=st.sampled_from(["user", "assistant", "oracle"])),
+)
+
+
+@given(st.lists(MESSAGES, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_every_history_comes_back_identical(items: list[BaseMessage]) -> None:
+    """Whatever was said comes back as it was, from this process and from a store."""
+    store = InMemoryStore()
+    mine = memory(100_000, store=store, session_id="s")
+    history = MessageTrimmer(mine).history
+    history.append(items)
+    assert items == history.everything()
+    again = MessageTrimmer(Memory.resume(store, "s", counter=mine.accountant.counter))
+    assert items == again.history.everything()
+
+
+# -- the conformance fuzz -----------------------------------------------------------------------
+
+
+def tell(message: Message) -> BaseMessage:
+    """Return the message as LangChain says it."""
+    content: Any = message.text
+    if message.role == "assistant":
+        calls: Any = [
+            {"id": c.id, "name": c.name, "args": json.loads(c.arguments)}
+            for c in message.tool_calls
+        ]
+        return AIMessage(content, tool_calls=calls)
+    if message.role == "tool":
+        return ToolMessage(content, tool_call_id=message.tool_call_id or "")
+    return (SystemMessage if message.role == "system" else HumanMessage)(content)
+
+
+def show(items: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Return LangChain's messages in the OpenAI shape."""
+    roles = {"human": "user", "ai": "assistant"}
+    shown = []
+    for item in items:
+        one: dict[str, Any] = {"role": roles.get(item.type, item.type), "content": item.content}
+        calls = getattr(item, "tool_calls", ())
+        if calls:
+            one["content"] = item.content or None
+            one["tool_calls"] = [
+                {
+                    "id": call["id"],
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": json.dumps(call["args"])},
+                }
+                for call in calls
+            ]
+        if isinstance(item, ToolMessage):
+            one["tool_call_id"] = item.tool_call_id
+        shown.append({**one, **mark(item.content)})
+    return shown
+
+
+def test_no_history_is_invalid() -> None:
+    """The fuzz finds nothing."""
+    hold(lambda held: Resending(MessageTrimmer(held), tell, show))
+
+
+def test_a_resumed_memory_goes_on() -> None:
+    """From its store it knows what was said, whether the history comes whole or as it was cut."""
+    store = InMemoryStore()
+    held = memory(store=store, session_id="s", policy="rolling_summary")
+    said: list[BaseMessage] = [SystemMessage("Be brief.")]
+    for turn in range(30):
+        said += [HumanMessage(f"Question {turn}? " * 20), AIMessage(f"Answer {turn}. " * 10)]
+    cut = MessageTrimmer(held)([*said, HumanMessage("And now?")])
+    assert len(cut) < 40
+    more = [AIMessage("This."), HumanMessage("Why?")]
+    for history in ([*said, HumanMessage("And now?"), *more], [*cut, *more]):
+        again = Memory.resume(store, "s", counter=held.accountant.counter)
+        before = again.stats.messages
+        assert history[-3:] == MessageTrimmer(again)(history)[-3:]
+        assert again.stats.messages - before in (2, 0)  # the second has it from the first
+
+
+# -- real agents and chains ---------------------------------------------------------------------
+
+
+class Scripted(BaseChatModel):
+    """A model that calls a tool once a question, and keeps what it was sent."""
+
+    sent: list[list[BaseMessage]] = []  # noqa: RUF012  # pydantic copies it
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        """Take any tools."""
+        return self
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        self.sent.append(messages)
+        message = AIMessage("It is found.")
+        if not isinstance(messages[-1], ToolMessage):
+            call: Any = {"id": f"c{len(self.sent)}", "name": "look_up", "args": {"what": "x" * 50}}
+            message = AIMessage("", tool_calls=[call])
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+@tool
+def look_up(what: str) -> str:
+    """Look something up."""
+    return f"found {what} " * 5
+
+
+def test_an_agent_with_tools_stays_in_its_budget() -> None:
+    """40 turns with a tool each: the budget holds, the agent's state stays whole."""
+    model, held = Scripted(), memory()
+    agent: Any = create_agent(
+        model, [look_up], system_prompt="Be brief.", middleware=[MemoryMiddleware(held)]
+    )
+    said: list[BaseMessage] = []
+    for turn in range(40):
+        said = agent.invoke({"messages": [*said, HumanMessage(f"Question {turn}?")]})["messages"]
+    assert len(said) == 160
+    assert len(model.sent) == 80
+    assert max(len(json.dumps(show(messages))) for messages in model.sent) < 12_000
+    assert held.stats.evictions > 2
+    assert "Be brief." in str(held.tools)
+    assert "look_up" in str(held.tools)
+
+
+def test_a_trimmer_stands_in_a_chain() -> None:
+    """Plain LCEL: whole history in, the model sees a context."""
+    model, held = Scripted(), memory()
+    chain = RunnableLambda(MessageTrimmer(held)) | model
+    said: list[BaseMessage] = [SystemMessage("Be brief.")]
+    for turn in range(30):
+        said += [HumanMessage(f"Question {turn}? " * 30), AIMessage("Noted. " * 20)]
+    chain.invoke([*said, ToolMessage("left over", tool_call_id="gone"), HumanMessage("And now?")])
+    sent = model.sent[0]
+    assert sent[0] is said[0]
+    assert len(sent) < 40
+    assert sent[-1].content == "And now?"
+    assert not any(isinstance(message, ToolMessage) for message in sent)
+
+
+def test_a_hook_leaves_the_state_whole() -> None:
+    """`pre_model_hook` says only what the model sees."""
+    trim = MessageTrimmer(memory())
+    state = {"messages": [HumanMessage("Hello.")]}
+    assert {"llm_input_messages": state["messages"]} == trim.pre_model_hook(state)
+
+
+# -- what is odd --------------------------------------------------------------------------------
+
+
+class Hologram(BaseMessage):
+    """A message of a release that is yet to come."""
+
+    type: str = "hologram"
+
+
+def test_what_is_not_known_is_kept_counted_and_said() -> None:
+    """It goes back as the object that it is; so does what JSON cannot carry."""
+    heard = Heard()
+    held = memory(observers=[heard])
+    thing = object()
+    items: list[BaseMessage] = [
+        Hologram(content="x" * 400),
+        AIMessage("", tool_calls=[{"id": "c", "name": "f", "args": {}}]),
+        ToolMessage("ok", tool_call_id="c", artifact=thing),
+        AIMessage("done"),
+    ]
+    shown = MessageTrimmer(held)(items)
+    assert all(one is other for one, other in zip(items, shown, strict=True))
+    assert any("hologram" in why for why in heard.fallbacks)
+    assert any("object" in why for why in heard.fallbacks)
+    assert held.stats.fallbacks["foreign message"] == 2
+    assert held.stats.tokens_held > 100
