@@ -131,7 +131,7 @@ def test_langchain_tools(calling_llama: str, proxy: Starter) -> None:
         "properties": {"berth": {"type": "string", "enum": ["north", "south"]}},
         "required": ["berth"],
     }
-    caller = model.bind_tools([schema], tool_choice="required")
+    caller = model.bind_tools([schema], tool_choice="required", stop=["</tool_call>"])
     said: list[Any] = [SystemMessage("Be brief.")]
     largest = 0
     for turn in range(TURNS):
