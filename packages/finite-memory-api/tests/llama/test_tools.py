@@ -53,15 +53,16 @@ async def hold_chat(create: Create) -> int:
     """Chat Completions. Returns the largest prompt."""
     said: list[Fields] = [{"role": "system", "content": SYSTEM}]
     largest = 0
-    given = {"model": "tiny", "tools": CHAT_TOOLS, "tool_choice": "required", "stop": END}
+    given: Fields = {"model": "tiny", "tools": CHAT_TOOLS, "tool_choice": "required", "stop": END}
     for turn in range(TURNS):
         said.append({"role": "user", "content": ask(turn)})
         reply = await create(**given, messages=said)
         message = reply.choices[0].message
-        (call,) = message.tool_calls
-        assert call.function.name == "look"
-        told = {"role": "tool", "tool_call_id": call.id, "content": f"Ship {turn} is there."}
-        said += [fields_of(message), told]
+        said.append(fields_of(message))
+        for call in message.tool_calls:
+            assert call.function.name == "look"
+            told = {"tool_call_id": call.id, "content": f"Ship {turn} is there."}
+            said.append({"role": "tool", **told})
         largest = max(largest, reply.usage.prompt_tokens)
     return largest
 
@@ -70,7 +71,7 @@ async def hold_items(create: Create) -> int:
     """The same with Responses."""
     said: list[Fields] = []
     largest = 0
-    given = {"model": "tiny", "instructions": SYSTEM, "tools": ITEM_TOOLS}
+    given: Fields = {"model": "tiny", "instructions": SYSTEM, "tools": ITEM_TOOLS}
     given |= {"tool_choice": "required", "max_output_tokens": MOST}
     for turn in range(TURNS):
         said.append({"role": "user", "content": ask(turn)})
@@ -87,7 +88,7 @@ async def hold_messages(create: Create) -> int:
     """The same with Anthropic's Messages."""
     said: list[Fields] = []
     largest = 0
-    given = {"model": "tiny", "system": SYSTEM, "tools": CLAUDE_TOOLS, "max_tokens": MOST}
+    given: Fields = {"model": "tiny", "system": SYSTEM, "tools": CLAUDE_TOOLS, "max_tokens": MOST}
     for turn in range(TURNS):
         said.append({"role": "user", "content": ask(turn)})
         reply = await create(**given, messages=said, tool_choice={"type": "any"})
