@@ -30,15 +30,14 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def calling_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Another one, whose model begins a tool call as soon as it may, and stops as soon as it may.
+    """Another one, whose model begins a tool call as soon as it may, and then another one.
 
-    Where it is made to call, the server's grammar writes the rest; elsewhere it says nothing.
+    Where it is made to call, the server's grammar writes the rest of each.
     """
     from .model import SPECIAL
 
-    end, call = SPECIAL.index("<|im_end|>"), len(SPECIAL)  # CALL stands behind those
-    biases = ("--logit-bias", f"{call}+100", "--logit-bias", f"{end}+200")
-    with _running(tmp_path_factory.mktemp("calling"), *biases) as url:
+    bias = ("--logit-bias", f"{len(SPECIAL)}+100")  # the token behind those is CALL
+    with _running(tmp_path_factory.mktemp("calling"), *bias) as url:
         yield url
 
 

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-TURNS = 12
+TURNS = 200
 BUDGET = 1_500
 
 
@@ -131,14 +131,15 @@ def test_langchain_tools(calling_llama: str, proxy: Starter) -> None:
         "properties": {"berth": {"type": "string", "enum": ["north", "south"]}},
         "required": ["berth"],
     }
-    caller = model.bind_tools([schema], tool_choice="required")
+    caller = model.bind_tools([schema], tool_choice="required", stop=["</tool_call>"])
     said: list[Any] = [SystemMessage("Be brief.")]
     largest = 0
     for turn in range(TURNS):
         said.append(HumanMessage(ask(turn)))
         call = caller.invoke(said)
-        assert [one["name"] for one in call.tool_calls] == ["look"]
-        said += [call, ToolMessage("It is there.", tool_call_id=call.tool_calls[0]["id"])]
+        assert {one["name"] for one in call.tool_calls} == {"look"}
+        said.append(call)
+        said += [ToolMessage("It is there.", tool_call_id=one["id"]) for one in call.tool_calls]
         largest = max(largest, call.usage_metadata["input_tokens"])
     assert 0 < largest <= BUDGET
     assert inside(running)
@@ -187,6 +188,6 @@ def test_ai_sdk(calling_llama: str, proxy: Starter) -> None:
     running = proxy(calling_llama, BUDGET)
     program = node.PROGRAMS / "chat.mjs"
     told = json.loads(node.run(program, f"{running.url}/v1", str(TURNS)))
-    assert told["calls"] == TURNS
+    assert told["calls"] >= TURNS
     assert 0 < told["largest"] <= BUDGET
     assert inside(running)

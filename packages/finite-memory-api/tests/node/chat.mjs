@@ -24,7 +24,7 @@ let calls = 0;
 
 async function reply(streamed) {
   const given = {
-    model, messages, toolChoice: "required", maxOutputTokens: 120, tools: { look }, maxRetries: 0,
+    model, messages, toolChoice: "required", stopSequences: ["</tool_call>"], tools: { look }, maxRetries: 0,
     system: "You are a patient guide to the harbour.",
   };
   const made = streamed ? streamText({ ...given, onError: ({ error }) => { throw error; } })
