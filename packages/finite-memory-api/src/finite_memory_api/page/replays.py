@@ -1,0 +1,84 @@
+"""Replays under way: processes of their own, one at a time, whose progress is told as events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+from finite_memory_core import FiniteMemoryError
+
+from .feed import framed
+from .views import View
+
+LARGEST_LINE = 256 << 20
+
+
+class Replays:
+    """Runs one replay at a time; a new one takes the place of the one before."""
+
+    def __init__(self) -> None:
+        self._running: Process | None = None
+
+    def close(self) -> None:
+        """End what runs."""
+        if self._running is not None and self._running.returncode is None:
+            self._running.kill()
+        self._running = None
+
+    async def events(self, view: View, asked: dict[str, Any]) -> AsyncIterator[bytes]:
+        """Yield how far the replay is, and then what came of it."""
+        try:
+            async for told in self.run(view, asked):
+                if "done" in told:
+                    yield framed("progress", told)
+                elif "error" in told:
+                    yield framed("failed", told)
+                else:
+                    yield framed("done", told["result"])
+        except FiniteMemoryError as error:
+            yield framed("failed", {"error": str(error)})
+
+    async def run(self, view: View, asked: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Yield what the process tells: ``done`` as often as it likes, ``result`` or ``error``."""
+        self.close()
+        module = f"{__package__}.replaying"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, limit=LARGEST_LINE
+        )
+        self._running = process
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
+        feeding = asyncio.create_task(_feed(process, view, asked))
+        try:
+            async for line in process.stdout:
+                yield json.loads(line)
+        finally:
+            feeding.cancel()
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def _feed(process: Process, view: View, asked: dict[str, Any]) -> None:
+    """Write the transcript to the process, as fast as it reads."""
+    stdin = process.stdin
+    assert stdin is not None  # noqa: S101
+    with suppress(ConnectionError):
+        stdin.write(json.dumps(asked).encode() + b"\n")
+        said = view.said()
+        while batch := await asyncio.to_thread(_lines, said):
+            stdin.write(batch)
+            await stdin.drain()
+        stdin.close()
+
+
+def _lines(said: Any) -> bytes:
+    from itertools import islice
+
+    lines = (json.dumps(message.to_dict()) + "\n" for message in islice(said, 100))
+    return "".join(lines).encode()
