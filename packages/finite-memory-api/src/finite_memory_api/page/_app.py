@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message as Sent, Receive, Scope, Send
 
 from finite_memory_core import BusyError, Chat, ConfigError, FiniteMemoryError
@@ -134,15 +134,24 @@ class Page:
         self._source = source
         self._token = token
         self._check_host = check_host
-        self._replays = Replays()
+        self._replays, self._histories = Replays(), Replays()
         self._talking = False
         self.app = _Guarded(
             Starlette(routes=[*self._files(), *self._routes()]), self._check
         )
 
+    def mounted(self, path: str) -> list[BaseRoute]:
+        """Return the page's routes under a path."""
+
+        async def with_slash(_: Request) -> Response:
+            return RedirectResponse(f"{path}/")
+
+        return [Route(path, with_slash), Mount(path, app=self.app)]
+
     async def aclose(self) -> None:
         """End streams and replays."""
         self._replays.close()
+        self._histories.close()
         await self._source.aclose()
 
     def _check(self, headers: Headers, path: str) -> None:
@@ -171,6 +180,7 @@ class Page:
             "search": self._search,
             "preview": self._preview,
             "replay": self._replay,
+            "history": self._history,
             "pin": self._pin,
             "forget": self._forget,
             "chat": self._chat,
@@ -262,8 +272,20 @@ class Page:
         asked = await _body(request)
         watched = await self._watched(request)
         budget, policy = _settings(asked)
-        wanted = watched.view.asked(budget, policy)
+        wanted = await asyncio.to_thread(watched.view.asked, budget, policy)
         return _stream(self._replays.events(watched.view, wanted))
+
+    async def _history(self, request: Request) -> Response:
+        watched = await self._watched(request)
+        view = watched.view
+        wanted = await asyncio.to_thread(view.asked, None, None)
+
+        async def take(result: dict[str, Any]) -> dict[str, Any]:
+            await asyncio.to_thread(view.take_history, result)
+            watched.changed()
+            return {}
+
+        return _stream(self._histories.events(view, wanted, take))
 
     async def _pin(self, request: Request) -> Response:
         asked = await _body(request)
@@ -275,7 +297,8 @@ class Page:
     async def _forget(self, request: Request) -> Response:
         asked = await _body(request)
         watched = await self._watched(request)
-        return JSONResponse({"forgotten": await asyncio.to_thread(watched.view.forget, _index(asked))})
+        count = await asyncio.to_thread(watched.view.forget, _index(asked))
+        return JSONResponse({"forgotten": count})
 
     async def _chat(self, request: Request) -> Response:
         asked = await _body(request)

@@ -15,6 +15,7 @@ from starlette.routing import Mount
 
 from finite_memory_core import Chat, ConfigError
 
+from ..server._running import EndingServer
 from ._app import Page, Source, Watched
 from .guarding import check_local
 from .views import Live, Vanished
@@ -60,20 +61,7 @@ class ChatSource(Source):
             self._watched.close()
 
 
-class EndingServer(uvicorn.Server):
-    """uvicorn's own, that ends streams of events first: they would never end by themselves."""
-
-    def __init__(self, config: uvicorn.Config, page: Page) -> None:
-        super().__init__(config)
-        self._page = page
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop."""
-        await self._page.aclose()
-        await super().shutdown(sockets)
-
-
-def chat_app(page: ChatPage, chat: Chat, *, title: str, token: str) -> tuple[Starlette, Page]:
+def chat_app(page: ChatPage, chat: Chat, *, title: str, token: str) -> Starlette:
     """Return the application of a chat's page."""
     made = Page(ChatSource(chat, title, page), token, check_local)
 
@@ -82,7 +70,9 @@ def chat_app(page: ChatPage, chat: Chat, *, title: str, token: str) -> tuple[Sta
         yield
         await made.aclose()
 
-    return Starlette(routes=[Mount("/", made.app)], lifespan=lifespan), made
+    app = Starlette(routes=[Mount("/", made.app)], lifespan=lifespan)
+    app.state.page = made
+    return app
 
 
 def run_chat(
@@ -98,7 +88,7 @@ def run_chat(
         listening = socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
         raise ConfigError(f"cannot listen on port {port} of {HOST}: {error}") from error
-    app, made = chat_app(page, chat, title=title, token=token)
+    app = chat_app(page, chat, title=title, token=token)
     config = uvicorn.Config(
         app,
         ws="none",
@@ -109,4 +99,4 @@ def run_chat(
     )
     with listening:
         told(f"http://{HOST}:{listening.getsockname()[1]}/#token={token}")
-        asyncio.run(EndingServer(config, made).serve(sockets=[listening]))
+        asyncio.run(EndingServer(config).serve(sockets=[listening]))

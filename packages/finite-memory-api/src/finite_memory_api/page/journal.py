@@ -81,6 +81,7 @@ class Journal:
 
     Attributes:
         turns: one record a turn.
+        past: how many of them a replay found, of the time before anyone listened.
         reasons: why a block stayed or left last, by its first message.
         spans: of each such block how many messages it has.
         recalled: what the last context brought back, by its place, and why.
@@ -91,6 +92,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self.past = 0
         self.reasons: dict[int, str] = {}
         self.spans: dict[int, int] = {}
         self.recalled: dict[int, str] = {}

@@ -8,6 +8,7 @@ lines: first what to do, then a message each; and writes JSON lines: how far it 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -99,5 +100,7 @@ def main(lines: TextIO, out: TextIO) -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(10)  # whoever waits for a reply comes first
     sys.stdin.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     main(sys.stdin, sys.stdout)

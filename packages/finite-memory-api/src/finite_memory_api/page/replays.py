@@ -6,16 +6,18 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
-from finite_memory_core import FiniteMemoryError
+from finite_memory_core import FiniteMemoryError, Message
 
 from .feed import framed
 from .views import View
 
 LARGEST_LINE = 256 << 20
+Take = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Replays:
@@ -30,8 +32,10 @@ class Replays:
             self._running.kill()
         self._running = None
 
-    async def events(self, view: View, asked: dict[str, Any]) -> AsyncIterator[bytes]:
-        """Yield how far the replay is, and then what came of it."""
+    async def events(
+        self, view: View, asked: dict[str, Any], take: Take | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield how far the replay is, and then what came of it, or what `take` makes of that."""
         try:
             async for told in self.run(view, asked):
                 if "done" in told:
@@ -39,7 +43,8 @@ class Replays:
                 elif "error" in told:
                     yield framed("failed", told)
                 else:
-                    yield framed("done", told["result"])
+                    result = told["result"]
+                    yield framed("done", result if take is None else await take(result))
         except FiniteMemoryError as error:
             yield framed("failed", {"error": str(error)})
 
@@ -77,8 +82,6 @@ async def _feed(process: Process, view: View, asked: dict[str, Any]) -> None:
         stdin.close()
 
 
-def _lines(said: Any) -> bytes:
-    from itertools import islice
-
+def _lines(said: Iterator[Message]) -> bytes:
     lines = (json.dumps(message.to_dict()) + "\n" for message in islice(said, 100))
     return "".join(lines).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any
@@ -55,11 +55,27 @@ class Refused(FiniteMemoryError):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What stands in a context: places that are pinned, that stand, and that were brought back."""
+    """What stands in a context, as a server says.
 
-    pinned: frozenset[int]
+    Attributes:
+        window: the places that stand.
+        recalled: those that were brought back.
+        count: how many messages there were; all since stand too.
+    """
+
     window: frozenset[int]
     recalled: frozenset[int]
+    count: int
+
+    def letter(self, index: int, role: str) -> str:
+        """Return where a message is."""
+        if index >= self.count or index in self.window:
+            return PINNED if role in "sd" else WINDOW
+        return RECALLED if index in self.recalled else ARCHIVED
+
+    def letters(self, roles: Sequence[str]) -> str:
+        """Return where each message is, given who speaks in each."""
+        return "".join(self.letter(index, role) for index, role in enumerate(roles))
 
 
 class View(ABC):
@@ -154,7 +170,9 @@ class View(ABC):
             }
 
     def _turns(self, turns: list[Turn]) -> dict[str, list[Any]]:
-        return {**columns(turns), "full": [self._rows.full(turn.messages) for turn in turns]}
+        known = "texts" in self.can  # or there are no costs of messages to add up
+        full = [self._rows.full(turn.messages) if known else None for turn in turns]
+        return {**columns(turns), "full": full}
 
     def begin_anew(self) -> None:
         """Let the next refresh tell everyone to read all of it again."""
@@ -166,9 +184,13 @@ class View(ABC):
 
     def take_history(self, result: dict[str, Any]) -> None:
         """Take in what a replay found of the time before anyone listened."""
-        past = from_columns(result["turns"])
         with self._lock, self.journal.lock:
-            self.journal.turns[:0] = past
+            heard = self.journal.turns[self.journal.past :]
+            past = from_columns(result["turns"])
+            if heard:
+                past = [turn for turn in past if turn.messages < heard[0].messages]
+            self.journal.turns = [*past, *heard]
+            self.journal.past = len(past)
             for name in ("reasons", "spans"):
                 known: dict[int, Any] = getattr(self.journal, name)
                 for key, value in result[name].items():
@@ -476,7 +498,7 @@ class Stored(Kept):
         count = len(self._rows)
         standing = self._standing()
         if standing is not None:
-            return self._with_gone("".join(_letter(i, standing) for i in range(count)))
+            return self._with_gone(standing.letters(self._rows.roles))
         try:
             memory = self._memory()
         except Vanished:
@@ -496,14 +518,6 @@ class Stored(Kept):
         return told
 
 
-def _letter(index: int, standing: Standing) -> str:
-    if index in standing.pinned:
-        return PINNED
-    if index in standing.window:
-        return WINDOW
-    return RECALLED if index in standing.recalled else ARCHIVED
-
-
 def _resumed_places(memory: Memory, count: int) -> str:
     journal = Journal()
     if memory.summary:
@@ -512,28 +526,37 @@ def _resumed_places(memory: Memory, count: int) -> str:
 
 
 class Counted(View):
-    """A conversation of which nobody here holds a word: how many messages, and which stand."""
+    """A conversation of which nobody here holds a word: how many messages, and which stand.
 
-    def __init__(self, session_id: str, settings: Settings) -> None:
+    Attributes:
+        count: how many messages there are.
+        held: the tokens of the context that was sent last.
+    """
+
+    def __init__(
+        self, session_id: str, settings: Settings, standing: Callable[[], Standing | None]
+    ) -> None:
         super().__init__(session_id)
         self._settings = settings
+        self._standing = standing
         self.count = 0
         self.held = 0
-        self.standing = Standing(frozenset(), frozenset(), frozenset())
 
     def _read(self) -> None:
-        missing = self.count - len(self._rows)
-        if missing < 0:
+        if self.count < len(self._rows):
             self.begin_anew()
-            missing = self.count
         rows = self._rows
-        rows.roles += "?" * missing
+        missing = self.count - len(rows)
+        rows.roles += UNKNOWN * missing
         rows.tokens += [0] * missing
         rows.sizes += [0] * missing
         rows.sums += [0] * missing
 
     def _located(self) -> str:
-        return "".join(_letter(i, self.standing) for i in range(len(self._rows)))
+        standing = self._standing()
+        if standing is None:
+            return UNKNOWN * len(self._rows)
+        return standing.letters(self._rows.roles)
 
     def _described(self) -> dict[str, Any]:
         return {**described(self._settings), "held": self.held, "summary": "", "ledger": [],

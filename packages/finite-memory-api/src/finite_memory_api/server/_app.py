@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from finite_memory_core import BudgetError, FiniteMemoryError
+from finite_memory_core.stores.base import Store
 
 from ._exchange import Cut, HungUp, Receive, Send, Upstream, answer, read_body, unless_hung_up
 from .archive import Archives, open_store
@@ -26,7 +27,7 @@ from .metrics import KIND, Metrics
 from .refusals import Refusal, told
 from .scanning import objects, scan
 from .settings import ServeSettings
-from .usage import Reader
+from .usage import Reader, Reported
 from .wires import Wire, wire_of
 
 _LOG = logging.getLogger("finite_memory_api.server")
@@ -50,7 +51,22 @@ class PassedThrough:
     why: str
 
 
-Observer = Callable[[PassedThrough], None]
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request was bounded, and got its answer.
+
+    Attributes:
+        session: the session's key, 16 bytes.
+        bounded: what was sent upstream.
+        reported: what the upstream said of the prompt; None where it said nothing.
+    """
+
+    session: bytes
+    bounded: Bounded
+    reported: Reported | None
+
+
+Observer = Callable[[PassedThrough | Answered], object]
 
 
 @dataclass(slots=True)
@@ -65,7 +81,9 @@ class _Asked:
     wire: Wire | None
     anthropic: bool
     ours: Headers
+    key: bytes = b""
     bounded: Bounded | None = None
+    reader: Reader | None = None
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> _Asked:
@@ -116,6 +134,7 @@ class Proxy:
         try:
             status = await self._serve(asked, scope, receive, send)
             self._count(asked, status)
+            self._answered(asked)
         except Refusal as refusal:
             self.metrics.add("refused_total", status=refusal.status)
             self._count(asked, refusal.status)
@@ -127,6 +146,25 @@ class Proxy:
             _LOG.warning("the upstream's answer to %s broke off: %s", asked.path, cut)
         finally:
             self.metrics.in_flight -= 1
+
+    def watch(self, observer: Observer) -> None:
+        """Have `observer` told of what happens from now on, too."""
+        self._observers = (*self._observers, observer)
+
+    @property
+    def store(self) -> Store | None:
+        """The store, once it is open; None where there is none."""
+        return None if self._archives is None else self._archives.store
+
+    def _answered(self, asked: _Asked) -> None:
+        if asked.bounded is not None and self._observers:
+            reported = None if asked.reader is None else asked.reader.reported()
+            event = Answered(asked.key, asked.bounded, reported)
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception:
+                    _LOG.exception("an observer failed")
 
     def _count(self, asked: _Asked, status: int) -> None:
         endpoint = "other" if asked.wire is None else asked.wire.path
@@ -160,7 +198,7 @@ class Proxy:
         request = self._upstream.request(
             asked.method, path, asked.query, headers, body, anthropic=asked.anthropic
         )
-        reader = Reader()
+        asked.reader = reader = Reader()
         pumping = self._upstream.pump(request, send, asked.ours, reader)
         status = await unless_hung_up(receive, pumping)
         if asked.bounded is not None and status == 200:
@@ -225,6 +263,7 @@ class Proxy:
         if not history.units:
             return None
         key = session_key(asked.headers, scanned.fields, history.chain[0])
+        asked.key = key
         asked.ours.append((f"{OURS}session", key.hex()[:16]))
         if self._archives is not None or len(scanned.items) > _LONG:
             return await asyncio.to_thread(self.bounder.bound, history, key)
@@ -271,9 +310,14 @@ def create_app(settings: ServeSettings, observers: Iterable[Observer] = ()) -> S
 
     Args:
         settings: what it is to do.
-        observers: called with each `PassedThrough`.
+        observers: called with each `PassedThrough` and each `Answered`.
     """
     proxy = Proxy(settings, observers)
+    page = None
+    if settings.ui:
+        from ..page.serving import page_of
+
+        page = page_of(proxy)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -281,6 +325,8 @@ def create_app(settings: ServeSettings, observers: Iterable[Observer] = ()) -> S
         try:
             yield
         finally:
+            if page is not None:
+                await page.aclose()
             await proxy.close()
 
     async def health(_: Request) -> Response:
@@ -303,9 +349,10 @@ def create_app(settings: ServeSettings, observers: Iterable[Observer] = ()) -> S
         Route("/healthz", health),
         Route("/readyz", ready),
         Route("/metrics", metrics),
+        *([] if page is None else page.mounted("/_memory")),
         Mount("/", app=proxy),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.state.proxy = proxy
+    app.state.proxy, app.state.page = proxy, page
     return app

@@ -266,10 +266,46 @@ function figures() {
   document.querySelector("#summary pre").textContent = plain((state.summary ?? "") + ledger);
   $("notes").hidden = !state.notes?.length;
   document.querySelector("#notes ul").replaceChildren(...(state.notes ?? []).map((note) => element("li", "", note)));
-  $("reckoning").hidden = !state.reckoning;
-  $("reckoning").textContent = state.reckoning ?? "";
+  askForHistory();
 }
 $("told").addEventListener("toggle", () => page.turns && tabulate($("turns"), page.turns));
+
+// Of the time before anyone listened, a replay with the same settings tells the turns.
+const AT_ONCE = 600; // messages that are replayed without being asked to
+let reckoning = null;
+function askForHistory() {
+  if (reckoning) return;
+  const known = page.turns.messages[0] ?? Infinity;
+  const missing = page.can.includes("preview") && page.count > 1 && known > 2;
+  $("reckoning").hidden = !missing;
+  if (!missing) return;
+  $("reckoning").querySelector("button").hidden = false;
+  $("reckoning").querySelector("p").textContent = "Turns before this page listened are not stored.";
+  if (page.count <= AT_ONCE && page.reckoned !== page.id) reckon();
+}
+async function reckon() {
+  page.reckoned = page.id;
+  const told = $("reckoning").querySelector("p");
+  $("reckoning").querySelector("button").hidden = true;
+  told.textContent = "Working out earlier turns …";
+  const own = (reckoning = new AbortController());
+  let failure = "Something else was worked out in its place.";
+  try {
+    await stream("history", { query: { id: page.id }, body: {}, signal: own.signal }, (kind, data) => {
+      if (kind === "progress") told.textContent = `Working out earlier turns: ${number(data.done)} of ${number(page.count)} messages`;
+      if (kind === "failed") failure = data.error;
+      if (kind === "done") failure = "";
+    });
+  } catch (error) {
+    failure = error.message;
+  }
+  if (reckoning === own) reckoning = null;
+  if (own.signal.aborted) return;
+  told.textContent = failure;
+  $("reckoning").hidden = !failure;
+  $("reckoning").querySelector("button").hidden = false;
+}
+$("reckoning").querySelector("button").addEventListener("click", reckon);
 
 const plots = new Plots($("plots"));
 const one = new OneMessage(page);
@@ -378,6 +414,10 @@ function connection(state) {
 let following = null;
 async function open(id) {
   following?.abort();
+  if (id !== page.id) {
+    reckoning?.abort();
+    reckoning = null;
+  }
   const own = (following = new AbortController());
   page.notice("");
   connection("wait");

@@ -55,7 +55,7 @@ const PLOTS = [
             { label: "paid", ink: "window", values: t.cost },
           ]
         : [
-            { label: "full history", ink: "archived", values: summed(t.full), dash: true },
+            ...(t.full.includes(null) ? [] : [{ label: "full history", ink: "archived", values: summed(t.full), dash: true }]),
             { label: "tokens sent", ink: "window", values: summed(t.tokens) },
           ];
     },
@@ -222,7 +222,7 @@ const TABLE = [
   ["Context", (t, i) => number(t.tokens[i])],
   ["Stable", (t, i) => share(t.tokens[i] ? t.stable[i] / t.tokens[i] : 0)],
   ["Cached", (t, i) => (t.input[i] && t.cached[i] !== null ? share(t.cached[i] / t.input[i]) : "–")],
-  ["Full", (t, i) => number(t.full[i])],
+  ["Full", (t, i) => (t.full[i] === null ? "–" : number(t.full[i]))],
   ["Left", (t, i) => number(t.left[i])],
   ["Recalled", (t, i) => number(t.recalled[i])],
   ["Policy", (t, i) => ms(t.policy_ms[i])],
