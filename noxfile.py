@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import chromium  # noqa: E402
 import postgres_server  # noqa: E402
 from distributions import Distribution, affected, closure, discover  # noqa: E402
 from interpreters import extend_path  # noqa: E402
@@ -52,7 +53,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
     "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "postgres", "docs",
-    "demo", "minimums", "tests", "llama",
+    "demo", "minimums", "tests", "browser", "llama",
 ]  # fmt: skip
 
 
@@ -234,6 +235,24 @@ def llama(session: nox.Session) -> None:
     told = session.run("python", SCRIPTS / "llama_server.py", silent=True, stderr=None)
     environment = {"FINITE_MEMORY_LLAMA_SERVER": str(told).strip()}
     suite = str(api.folder / "tests" / "llama")
+    session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
+
+
+@nox.session(requires=["build"])
+def browser(session: nox.Session) -> None:
+    """Test the page in headless Chromium: install Debian's, where that is allowed.
+
+    Arguments after ``--`` go to pytest.
+    """
+    if chromium.program() is None and not chromium.may_install():
+        session.skip("no Chromium, and no right to install one")
+    api = next(d for d in DISTRIBUTIONS if d.short == "api")
+    needed = [*test_group(api), *group("browser", nox.project.load_toml(api.pyproject))]
+    install_wheels(session, closure_of(api), *needed, extras=["server"])
+    refuse_tree(session, api)
+    told = session.run("python", SCRIPTS / "chromium.py", silent=True, stderr=None)
+    environment = {"FINITE_MEMORY_CHROMIUM": str(told).strip()}
+    suite = str(api.folder / "tests" / "browser")
     session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
 
 

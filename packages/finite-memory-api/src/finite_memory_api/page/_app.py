@@ -150,8 +150,8 @@ class Page:
 
     async def aclose(self) -> None:
         """End streams and replays."""
-        self._replays.close()
-        self._histories.close()
+        await self._replays.aclose()
+        await self._histories.aclose()
         await self._source.aclose()
 
     def _check(self, headers: Headers, path: str) -> None:

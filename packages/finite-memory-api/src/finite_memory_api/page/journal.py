@@ -14,13 +14,11 @@ from finite_memory_core.events import (
     Evicted,
     FellBack,
     MemoryEvent,
-    Recalled,
     Summarized,
     TurnEnded,
     Unanswered,
 )
 from finite_memory_core.eviction import Eviction
-from finite_memory_core.recall import Hit
 
 MOST_NOTES = 20
 
@@ -100,7 +98,6 @@ class Journal:
         self.notes: deque[str] = deque(maxlen=MOST_NOTES)
         self.lock = Lock()
         self._waiting: deque[tuple[int, int]] = deque()  # blocks that left and are in no summary
-        self._hits: tuple[Hit, ...] = ()
         self._evictions: list[Eviction] = []
 
     def __call__(self, event: MemoryEvent) -> None:
@@ -115,8 +112,6 @@ class Journal:
             for _ in range(min(event.blocks, len(self._waiting))):
                 start, count = self._waiting.popleft()
                 self.folded.update(range(start, start + count))
-        elif isinstance(event, Recalled):
-            self._hits = event.hits
         elif isinstance(event, TurnEnded):
             reply = event.reply
             self._end(reply.context, reply.stats.messages - 1, reply)

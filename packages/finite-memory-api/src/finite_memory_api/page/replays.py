@@ -26,11 +26,11 @@ class Replays:
     def __init__(self) -> None:
         self._running: Process | None = None
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """End what runs."""
-        if self._running is not None and self._running.returncode is None:
-            self._running.kill()
-        self._running = None
+        process, self._running = self._running, None
+        if process is not None:
+            await _end(process)
 
     async def events(
         self, view: View, asked: dict[str, Any], take: Take | None = None
@@ -50,7 +50,7 @@ class Replays:
 
     async def run(self, view: View, asked: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield what the process tells: ``done`` as often as it likes, ``result`` or ``error``."""
-        self.close()
+        await self.aclose()
         module = f"{__package__}.replaying"
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, limit=LARGEST_LINE
@@ -64,9 +64,14 @@ class Replays:
                 yield json.loads(line)
         finally:
             feeding.cancel()
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            await _end(process)
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+    await process.wait()
 
 
 async def _feed(process: Process, view: View, asked: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..server._app import Answered, PassedThrough, Proxy
 
 MOST_LISTED, MOST_TITLED = 200, 50
-MOST_HEARD, MOST_TURNS = 100, 2_000
+MOST_HEARD = 100
 MOST_WATCHED = 8
 POLL_SECONDS = 1.0
 """So often a store is asked whether others wrote to it, while somebody looks."""
@@ -89,20 +89,21 @@ class ServeSource(Source):
             return
         answered: Answered = event  # type: ignore[assignment]
         name = bounded.stored or answered.session.hex()
-        heard = self._heard.get(name)
-        if heard is None or len(heard.journal.turns) >= MOST_TURNS:
-            heard = self._heard[name] = Heard()
-            if name in self._watched:
-                self._watched.pop(name).close()
-        self._heard.move_to_end(name)
-        while len(self._heard) > MOST_HEARD:
-            self._heard.popitem(last=False)
+        heard = self._of(name)
         heard.take(answered)
         watched = self._watched.get(name)
         if watched is not None:
             if isinstance(watched.view, Counted):
                 watched.view.count, watched.view.held = heard.units, heard.tokens
             watched.changed()
+
+    def _of(self, name: str) -> Heard:
+        """Return what was heard of a session; what was heard of the one before the others goes."""
+        heard = self._heard.setdefault(name, Heard())
+        self._heard.move_to_end(name)
+        while len(self._heard) > MOST_HEARD:
+            self._heard.popitem(last=False)
+        return heard
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the conversations, those that spoke last first."""
@@ -139,16 +140,16 @@ class ServeSource(Source):
         return self._watched[session_id]
 
     def _view(self, session_id: str) -> View:
-        store, heard = self._proxy.store, self._heard.get(session_id)
+        store = self._proxy.store
         if store is None:
+            heard = self._heard.get(session_id)
             if heard is None:
                 raise Vanished(f"nothing was heard of session {session_id!r:.80}")
             return self._counted(session_id, heard)
         if store.session(session_id) is None:
             raise Vanished(f"there is no session {session_id!r:.80} in the store")
         view = Stored(store, session_id, self._standing(store, session_id))
-        if heard is not None:
-            view.journal = heard.journal
+        view.journal = self._of(session_id).journal
         return view
 
     def _counted(self, session_id: str, heard: Heard) -> Counted:

@@ -10,7 +10,15 @@ from threading import RLock
 from typing import Any
 
 from finite_memory_core import ConfigError, FiniteMemoryError, Memory, Message, StoreError
-from finite_memory_core.events import Forgotten, MemoryEvent
+from finite_memory_core.events import (
+    Appended,
+    Evicted,
+    Forgotten,
+    MemoryEvent,
+    Summarized,
+    TurnEnded,
+    TurnFailed,
+)
 from finite_memory_core.eviction import Eviction
 from finite_memory_core.recall import Hit
 from finite_memory_core.settings import Settings
@@ -379,6 +387,10 @@ def described(settings: Settings) -> dict[str, Any]:
     }
 
 
+_WRITTEN = (Appended, Evicted, Forgotten, Summarized, TurnEnded, TurnFailed)
+"""Events that are told when all is written; others fall into a turn, which may yet be undone."""
+
+
 class Live(Kept):
     """The conversation of a chat in this process. It is an observer of the chat's memory.
 
@@ -404,7 +416,8 @@ class Live(Kept):
         self.journal(event)
         if isinstance(event, Forgotten):
             self._anew = True
-        self.capture()
+        if isinstance(event, _WRITTEN):
+            self.capture()
 
     def capture(self) -> None:
         """Look at what stands now, which no event tells where something was pinned."""

@@ -39,9 +39,11 @@ const page = {
   fullTokens(messages) {
     return messages.map((count) => this.sums[Math.min(count, this.count)] + 3);
   },
-  notice(text) {
+  gone: false,
+  notice(text, gone = false) {
     $("notice").textContent = text;
     $("notice").hidden = !text;
+    page.gone = gone;
   },
 };
 
@@ -82,7 +84,7 @@ function fill(row, index) {
   if (told?.time) facts.push(new Date(told.time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }));
   if (!ghost && page.tokens[index]) facts.push(`${number(page.tokens[index])} tokens`);
   facts.push(ghost ? "" : `#${index}`);
-  top.replaceChildren(who, ghost ? element("span", "", ghost.state) : chip(place), element("span", "number", facts.join(" · ")));
+  top.replaceChildren(who, ghost ? element("span", "", ghost.state) : chip(place, page.preview.leaving.has(index)), element("span", "number", facts.join(" · ")));
   row.setAttribute("aria-label", `${who.textContent}, ${PLACES[place][1]}`);
   text.classList.toggle("cursor", Boolean(ghost?.open));
   if (told) {
@@ -436,10 +438,10 @@ async function open(id) {
 function hear(id, kind, data) {
   if (kind === "gone") {
     connection("gone");
-    page.notice(`${data.why}. What is shown is what was there.`);
+    page.notice(`${data.why}. What is shown is what was there.`, true);
   } else if (kind === "reset" || (kind === "update" && !update(data))) {
     open(id);
-  } else if (kind === "update") {
+  } else if (kind === "update" && page.gone) {
     page.notice("");
   }
 }
@@ -521,6 +523,7 @@ $("composer").addEventListener("submit", async (event) => {
   const text = $("say").value;
   if (talking || !text.trim()) return;
   talking = new AbortController();
+  page.notice("");
   $("say").value = "";
   fit();
   $("send").hidden = true;

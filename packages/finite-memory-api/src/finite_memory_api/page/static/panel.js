@@ -32,9 +32,9 @@ export function element(name, kind, text) {
   return made;
 }
 
-export function chip(place) {
+export function chip(place, leaves = false) {
   const [sign, name] = PLACES[place];
-  const made = element("span", "chip", `${sign} ${name}`);
+  const made = element("span", "chip", `${sign} ${name}${leaves ? " · would leave" : ""}`);
   made.dataset.place = place;
   return made;
 }
