@@ -98,6 +98,7 @@ class Journal:
         self.notes: deque[str] = deque(maxlen=MOST_NOTES)
         self.lock = Lock()
         self._waiting: deque[tuple[int, int]] = deque()  # blocks that left and are in no summary
+        self._newest = 0  # how many of them left last, together
         self._evictions: list[Eviction] = []
 
     def __call__(self, event: MemoryEvent) -> None:
@@ -109,14 +110,25 @@ class Journal:
         if isinstance(event, Evicted):
             self.evicted(event.eviction)
         elif isinstance(event, Summarized):
-            for _ in range(min(event.blocks, len(self._waiting))):
-                start, count = self._waiting.popleft()
-                self.folded.update(range(start, start + count))
+            self._fold(event.blocks)
         elif isinstance(event, TurnEnded):
             reply = event.reply
             self._end(reply.context, reply.stats.messages - 1, reply)
         else:
             self._note(event)
+
+    def _fold(self, blocks: int) -> None:
+        """Take note that a summary stands for so many blocks now.
+
+        They are those that just left, or, where a summary came late, those that left first.
+        """
+        if self._newest and blocks == self._newest:
+            folded = [self._waiting.pop() for _ in range(blocks)]
+        else:
+            folded = [self._waiting.popleft() for _ in range(min(blocks, len(self._waiting)))]
+        self._newest = 0
+        for start, count in folded:
+            self.folded.update(range(start, start + count))
 
     def _note(self, event: MemoryEvent) -> None:
         if isinstance(event, Unanswered):
@@ -132,6 +144,7 @@ class Journal:
     def evicted(self, eviction: Eviction) -> None:
         """Take note of why blocks stayed and left."""
         self._evictions.append(eviction)
+        self._newest = sum(not decision.kept for decision in eviction.decisions)
         for decision in eviction.decisions:
             verb = "stayed" if decision.kept else "left"
             told = f"{verb} at message {eviction.at}, by {eviction.policy}: {decision.reason}"

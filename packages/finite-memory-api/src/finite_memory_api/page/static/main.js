@@ -175,7 +175,7 @@ function showRows() {
   list.refresh();
   const empty = !indices.length;
   $("empty").hidden = !empty || Boolean(page.only);
-  $("list").tabIndex = 0;
+  $("list").setAttribute("role", empty ? "region" : "feed"); // a feed without articles is none
   drawOverview();
 }
 
@@ -584,7 +584,8 @@ $("say").addEventListener("input", fit);
 const THEMES = ["auto", "light", "dark"];
 function theme(name) {
   document.documentElement.dataset.theme = name;
-  $("theme").textContent = `Theme: ${name}`;
+  $("theme").textContent = `${{ auto: "◐", light: "☀", dark: "☾" }[name]} ${name}`;
+  $("theme").setAttribute("aria-label", `Theme: ${name}`);
   try { localStorage.setItem("finite-memory-theme", name); } catch { /* it lasts until a reload */ }
   drawOverview();
   plots.draw();

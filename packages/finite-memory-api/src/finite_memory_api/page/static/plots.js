@@ -159,11 +159,10 @@ export class Plots {
       pen.setLineDash([]);
       pen.fillStyle = colour("soft");
       pen.font = "11px system-ui, sans-serif";
-      pen.textAlign = "right";
-      pen.fillText(plot.lineName, width - 2, y(line) + 12);
+      pen.fillText(plot.lineName, 2, y(line) + 12);
     }
     for (const one of series) trace(pen, one, count, width, y, plot.bars, height);
-    for (const one of others) {
+    for (const one of others.filter((each) => !each.dash)) {
       trace(pen, { ...one, dash: true, ink: "summary" }, one.values.length, width, y, false, height);
     }
     if (pointed !== null) {
