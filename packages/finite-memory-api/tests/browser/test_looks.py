@@ -70,7 +70,7 @@ def test_an_empty_page_and_a_locked_one(chat_page: Starter, show: Show) -> None:
     locked.page.goto(served.url)
     expect(locked.page.get_by_role("dialog")).to_be_visible()
     assert [] == violations(locked.page)
-    locked.page.get_by_label("Token").fill("tok")
+    locked.page.get_by_role("textbox", name="Token").fill("tok")
     locked.page.keyboard.press("Enter")
     locked.ready(0)
     expect(locked.page.get_by_text("Nothing has been said yet.")).to_be_visible()

@@ -208,7 +208,11 @@ class Page:
         )
 
     async def _session(self, request: Request) -> Response:
-        watched = await self._watched(request)
+        wanted = request.query_params.get("id", "")
+        if not wanted:
+            known = await asyncio.to_thread(self._source.listed)
+            wanted = known[0]["id"] if known else ""
+        watched = await self._source.watched(wanted)
         return JSONResponse(await watched.snapshot())
 
     async def _texts(self, request: Request) -> Response:

@@ -73,13 +73,15 @@ class Feed:
             yield framed("hello", {})
         self.followers += 1
         try:
-            while not self._closed:
+            while True:
                 more = self._more
                 for number, event in [kept for kept in self._kept if kept[0] > seen]:
                     seen = number
                     yield event
                 if more is not self._more:
                     continue
+                if self._closed:
+                    return
                 try:
                     await asyncio.wait_for(more.wait(), BEAT_SECONDS)
                 except TimeoutError:

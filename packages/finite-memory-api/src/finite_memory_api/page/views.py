@@ -42,6 +42,8 @@ from .rows import (
 
 MOST_TEXTS = 200
 """Texts of one request."""
+FIRST_TEXTS = 30
+"""So many come with a snapshot: those at the end, which are seen first."""
 _UNTOLD = {
     PINNED: "pinned: it never leaves",
     WINDOW: "stands in the context; nothing has had to leave since it came",
@@ -175,7 +177,12 @@ class View(ABC):
                 "places": self._places,
                 "turns": self._turns(turns),
                 "state": self._state,
+                "texts": self._last_texts(),
             }
+
+    def _last_texts(self) -> list[dict[str, Any]]:
+        """Return the texts that are seen first."""
+        return []
 
     def _turns(self, turns: list[Turn]) -> dict[str, list[Any]]:
         known = "texts" in self.can  # or there are no costs of messages to add up
@@ -293,6 +300,10 @@ class Kept(View):
                 self._told_text(index, counted.message)
                 for index, counted in enumerate(found, start)
             ]
+
+    def _last_texts(self) -> list[dict[str, Any]]:
+        count = len(self._places)
+        return self.texts(max(0, count - FIRST_TEXTS), count)
 
     def _told_text(self, index: int, message: Message) -> dict[str, Any]:
         text = text_of(message)

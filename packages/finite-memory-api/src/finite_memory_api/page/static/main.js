@@ -2,9 +2,9 @@
 
 import { Failed, download, follow, get, stream, unlock } from "./api.js";
 import { List } from "./list.js";
-import { OneMessage, PLACES, Preview, ROLES, chip, element, openTab, plain, search } from "./panel.js";
+import { OneMessage, PLACES, Preview, ROLES, chip, element, openTab, plain, search, when } from "./panel.js";
 import { Plots, number, tabulate } from "./plots.js";
-import { drawStrip } from "./strip.js";
+import { drawStrip, forgetColours, frame } from "./strip.js";
 
 const $ = (id) => document.getElementById(id);
 const CHUNK = 50; // texts are asked for in chunks of so many
@@ -81,7 +81,7 @@ function fill(row, index) {
   else row.removeAttribute("aria-current");
   const who = element("b", "", told?.name ? `${ROLES[role]} ${told.name}` : ROLES[role]);
   const facts = [];
-  if (told?.time) facts.push(new Date(told.time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }));
+  if (told?.time) facts.push(when(told.time));
   if (!ghost && page.tokens[index]) facts.push(`${number(page.tokens[index])} tokens`);
   facts.push(ghost ? "" : `#${index}`);
   top.replaceChildren(who, ghost ? element("span", "", ghost.state) : chip(place, page.preview.leaving.has(index)), element("span", "number", facts.join(" · ")));
@@ -108,10 +108,10 @@ const list = new List($("list"), {
   make,
   fill,
   guess,
-  scrolled(indices) {
+  scrolled(indices, end) {
     page.sight = indices;
-    drawOverview();
-    $("latest").hidden = list.atEnd || !list.shown.length;
+    frame($("sight"), indices.filter((index) => index < page.count), page.count);
+    $("latest").hidden = end || !list.length;
     fetchTexts();
   },
 });
@@ -122,9 +122,10 @@ function drawOverview() {
   overviewDue = true;
   requestAnimationFrame(() => {
     overviewDue = false;
-    drawStrip($("strip"), page.preview.places ?? page.places, page.sight.filter((index) => index < page.count));
+    drawStrip($("strip"), page.preview.places ?? page.places);
   });
 }
+new ResizeObserver(drawOverview).observe($("strip"));
 
 async function fetchTexts() {
   if (!page.can.includes("texts")) return;
@@ -143,7 +144,7 @@ async function fetchTexts() {
       if (id !== page.id) return;
       const news = new Set();
       for (const text of texts) {
-        page.texts.set(text.index, { ...text, shown: plain(text.text), age });
+        keep(text, age);
         news.add(text.index);
       }
       trim();
@@ -157,6 +158,10 @@ async function fetchTexts() {
   }
 }
 
+function keep(text, age = page.age) {
+  page.texts.set(text.index, { ...text, shown: plain(text.text), age });
+}
+
 function trim() {
   for (const index of page.texts.keys()) {
     if (page.texts.size <= MOST_TEXTS) return;
@@ -165,15 +170,16 @@ function trim() {
 }
 
 function showRows() {
-  const indices = [];
   const places = page.preview.places ?? page.places;
-  for (let index = 0; index < page.count; index++) {
-    if (!page.only || places[index] === page.only) indices.push(index);
+  let only = null;
+  if (page.only) {
+    only = [];
+    for (let index = 0; index < page.count; index++) {
+      if (places[index] === page.only) only.push(index);
+    }
   }
-  for (let at = 0; at < page.ghosts.length; at++) indices.push(page.count + at);
-  list.show(indices);
-  list.refresh();
-  const empty = !indices.length;
+  list.show(page.count + page.ghosts.length, only);
+  const empty = !list.length;
   $("empty").hidden = !empty || Boolean(page.only);
   $("list").setAttribute("role", empty ? "region" : "feed"); // a feed without articles is none
   drawOverview();
@@ -196,24 +202,24 @@ function goTo(index, where) {
     legend();
     showRows();
   }
-  const row = list.reveal(index, where);
+  const row = list.reveal(index, where === "middle");
   row?.focus({ preventScroll: true });
 }
 
 $("list").addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey || !list.shown.length) return;
-  const at = page.focused === null ? -1 : (list.position.get(page.focused) ?? -1);
-  const last = list.shown.length - 1;
+  if (event.altKey || event.ctrlKey || event.metaKey || !list.length) return;
+  const at = page.focused === null ? -1 : (list.position(page.focused) ?? -1);
+  const last = list.length - 1;
   const far = Math.max(1, page.sight.length - 1);
   const inside = $("list").contains(document.activeElement) && document.activeElement !== $("list");
-  const start = inside && at >= 0 ? at : list.at($("list").scrollTop) - (event.key === "ArrowDown" ? 1 : 0);
+  const start = inside && at >= 0 ? at : list.at(list.top) - (event.key === "ArrowDown" ? 1 : 0);
   const next = {
     ArrowDown: start + 1, j: start + 1, ArrowUp: start - 1, k: start - 1,
     PageDown: start + far, PageUp: start - far, Home: 0, End: last,
   }[event.key];
   if (next !== undefined) {
     event.preventDefault();
-    goTo(list.shown[Math.max(0, Math.min(last, next))]);
+    goTo(list.index(Math.max(0, Math.min(last, next))));
   } else if ((event.key === "Enter" || event.key === " ") && inside && page.focused !== null) {
     event.preventDefault();
     choose(page.focused);
@@ -365,13 +371,13 @@ function take(snapshot) {
   });
   page.texts.clear();
   page.age++;
+  for (const text of snapshot.texts ?? []) keep(text);
   addRows(snapshot);
   addTurns(snapshot.turns);
   if (!same) {
     page.only = "";
     page.chosen = page.focused = null;
     one.clear();
-    list.heights.clear();
     $("hits").replaceChildren();
     $("found").textContent = "";
     preview.begin(policies, snapshot.state);
@@ -380,8 +386,10 @@ function take(snapshot) {
   }
   $("export").disabled = !page.can.includes("texts");
   legend();
+  if (!same) list.clear();
   showRows();
-  if (!same) list.toEnd();
+  if (same) list.refresh();
+  else list.toEnd();
   figures();
   $("list").setAttribute("aria-busy", "false");
   document.documentElement.dataset.ready = page.count;
@@ -399,7 +407,7 @@ function update(change) {
   if (page.preview.leaving.size || page.preview.places) preview.stop();
   legend();
   if (grown || page.only) showRows();
-  else list.refresh();
+  list.refresh();
   figures();
   fetchTexts();
   if (page.chosen !== null && change.moved.some(([index]) => index === page.chosen)) one.show(page.chosen);
@@ -414,7 +422,7 @@ function connection(state) {
 }
 
 let following = null;
-async function open(id) {
+async function open(id, given) {
   following?.abort();
   if (id !== page.id) {
     reckoning?.abort();
@@ -424,7 +432,7 @@ async function open(id) {
   page.notice("");
   connection("wait");
   try {
-    const snapshot = await get("session", { id });
+    const snapshot = await (given ?? get("session", { id }));
     if (own.signal.aborted) return;
     take(snapshot);
     await follow(id, snapshot.event, (kind, data) => hear(id, kind, data), connection, own.signal);
@@ -486,11 +494,15 @@ async function listSessions() {
 }
 
 async function begin() {
+  const first = get("session", { id: "" }); // the newest; asked for at once, to be there early
+  first.catch(() => {}); // told of below, where it is waited for
   try {
     const told = await listSessions();
     page.notice("");
     if (told.sessions.length) {
-      await open(told.sessions[0].id);
+      const { id } = told.sessions[0];
+      const given = await first.catch(() => null);
+      await open(id, given?.id === id ? given : undefined);
     } else {
       connection("live");
       $("empty").hidden = false;
@@ -533,6 +545,7 @@ $("composer").addEventListener("submit", async (event) => {
   page.only = "";
   page.ghosts = [said, reply];
   showRows();
+  list.refresh();
   list.toEnd();
   let whole = "";
   let failure = "";
@@ -587,6 +600,7 @@ function theme(name) {
   $("theme").textContent = `${{ auto: "◐", light: "☀", dark: "☾" }[name]} ${name}`;
   $("theme").setAttribute("aria-label", `Theme: ${name}`);
   try { localStorage.setItem("finite-memory-theme", name); } catch { /* it lasts until a reload */ }
+  forgetColours();
   drawOverview();
   plots.draw();
 }

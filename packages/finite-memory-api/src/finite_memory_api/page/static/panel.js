@@ -32,6 +32,9 @@ export function element(name, kind, text) {
   return made;
 }
 
+const times = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+export const when = (text) => times.format(new Date(text));
+
 export function chip(place, leaves = false) {
   const [sign, name] = PLACES[place];
   const made = element("span", "chip", `${sign} ${name}${leaves ? " · would leave" : ""}`);
@@ -303,7 +306,7 @@ export class OneMessage {
     const facts = [];
     if (message.tokens !== undefined) facts.push(`${number(message.tokens)} tokens`);
     if (message.text) facts.push(`${number(message.text.length)} characters`);
-    if (message.time) facts.push(new Date(message.time).toLocaleString("en-GB"));
+    if (message.time) facts.push(when(message.time));
     document.querySelector("#one .why").textContent = [message.why, facts.join(", ")].filter(Boolean).join(" · ");
     document.querySelector("#one pre").textContent = plain(message.text);
     const change = this.page.can.includes("change") && place !== "F";

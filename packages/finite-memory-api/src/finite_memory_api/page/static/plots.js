@@ -98,6 +98,7 @@ export class Plots {
     this.turns = null;
     this.other = null;
     this.state = {};
+    this.due = false;
     new ResizeObserver(() => this.draw()).observe(box);
   }
 
@@ -110,7 +111,12 @@ export class Plots {
   }
 
   draw() {
-    for (const made of this.figures) this.drawOne(made);
+    if (this.due) return;
+    this.due = true;
+    requestAnimationFrame(() => {
+      this.due = false;
+      for (const made of this.figures) this.drawOne(made);
+    });
   }
 
   drawOne({ plot, canvas, told, nothing, at }) {

@@ -18,19 +18,25 @@ export function fitted(canvas) {
   return { pen, width, height };
 }
 
+const colours = new Map(); // asking for one makes the browser compute styles
 export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!colours.has(name)) {
+    colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  }
+  return colours.get(name);
+}
+export function forgetColours() {
+  colours.clear();
 }
 
-/** Draw the places, and a frame around those in sight. */
-export function drawStrip(canvas, places, sight) {
+/** Draw the places. */
+export function drawStrip(canvas, places) {
   const { pen, width, height } = fitted(canvas);
   const count = places.length;
   if (!count || !width) return;
   const bars = Math.min(count, Math.floor(width));
   const step = width / bars;
   const gap = step > 4 ? 1 : 0;
-  const colours = Object.fromEntries(Object.entries(NAMES).map(([k, name]) => [k, colour(name)]));
   for (let bar = 0; bar < bars; bar++) {
     const from = Math.floor((bar * count) / bars);
     const to = Math.max(from + 1, Math.floor(((bar + 1) * count) / bars));
@@ -38,14 +44,18 @@ export function drawStrip(canvas, places, sight) {
     for (let at = from; at < to; at++) best = Math.min(best, FIRST.indexOf(places[at]));
     const place = FIRST[best] ?? "?";
     const tall = HEIGHTS[place] * (height - 4);
-    pen.fillStyle = colours[place];
+    pen.fillStyle = colour(NAMES[place]);
     pen.fillRect(bar * step, height - 2 - tall, Math.max(1, step - gap), tall);
   }
-  if (sight && sight.length) {
-    const from = (sight[0] / count) * width;
-    const to = ((sight[sight.length - 1] + 1) / count) * width;
-    pen.strokeStyle = colour("ink");
-    pen.lineWidth = 1.5;
-    pen.strokeRect(Math.max(0.75, from), 0.75, Math.max(4, Math.min(to, width - 0.75) - from), height - 1.5);
-  }
+}
+
+/** Put a frame around the messages in sight. */
+export function frame(box, sight, count) {
+  const there = sight.length > 0 && count > 0;
+  if (box.hidden === there) box.hidden = !there;
+  if (!there) return;
+  const from = (100 * sight[0]) / count;
+  const to = (100 * (sight[sight.length - 1] + 1)) / count;
+  box.style.left = `min(${from}%, 100% - 4px)`;
+  box.style.width = `max(${to - from}%, 4px)`;
 }
