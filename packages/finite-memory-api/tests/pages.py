@@ -79,6 +79,14 @@ def chat_page() -> Iterator[Starter]:
         one.close()
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def harbour(turns: int) -> list[Message]:
     """A conversation about boats."""
     said = [Message.system("You keep the harbour's books.")]

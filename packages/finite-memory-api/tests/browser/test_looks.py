@@ -91,9 +91,7 @@ def test_it_weighs_little() -> None:
     assert sum(len(file.read_bytes()) for file in folder.iterdir()) <= WEIGHT
 
 
-def test_no_more_rows_than_are_in_sight_are_in_the_document(
-    chat_page: Starter, show: Show
-) -> None:
+def test_no_more_rows_than_are_in_sight_are_in_the_document(chat_page: Starter, show: Show) -> None:
     """Of ten thousand messages, wherever one scrolls; and the one that is looked for is found."""
     shown = show(chat_page(harbour(5_000)))
     shown.ready(10_001)

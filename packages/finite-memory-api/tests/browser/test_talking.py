@@ -138,9 +138,7 @@ def test_searching_shows_the_parts_of_scores(chat_page: Starter, show: Show) -> 
     expect(page.locator("article[aria-current]")).to_contain_text("boat 35 owes")
 
 
-def test_what_is_exported_can_be_replayed(
-    chat_page: Starter, show: Show, tmp_path: Path
-) -> None:
+def test_what_is_exported_can_be_replayed(chat_page: Starter, show: Show, tmp_path: Path) -> None:
     """The file is read by ``finite-memory replay``, and holds every message."""
     served = chat_page(harbour(10))
     shown = show(served)

@@ -82,9 +82,7 @@ steps = st.lists(
 
 @given(steps, st.sampled_from(["sliding", "hybrid", "rolling_summary"]))
 @settings(max_examples=40, deadline=None)
-def test_changes_come_to_what_a_snapshot_says(
-    done: list[tuple[str, int]], policy: str
-) -> None:
+def test_changes_come_to_what_a_snapshot_says(done: list[tuple[str, int]], policy: str) -> None:
     """Whoever follows from the beginning sees what whoever comes now sees, and it is true."""
     chat, view = live(policy, recall=Recall(), oversize="clip")
     told = Told(view)

@@ -128,17 +128,13 @@ class Page:
         check_host: raises `Refusal` for a request to another name than ours.
     """
 
-    def __init__(
-        self, source: Source, token: str, check_host: Callable[[Headers], object]
-    ) -> None:
+    def __init__(self, source: Source, token: str, check_host: Callable[[Headers], object]) -> None:
         self._source = source
         self._token = token
         self._check_host = check_host
         self._replays, self._histories = Replays(), Replays()
         self._talking = False
-        self.app = _Guarded(
-            Starlette(routes=[*self._files(), *self._routes()]), self._check
-        )
+        self.app = _Guarded(Starlette(routes=[*self._files(), *self._routes()]), self._check)
 
     def mounted(self, path: str) -> list[BaseRoute]:
         """Return the page's routes under a path."""

@@ -23,9 +23,7 @@ def text_of(message: Message) -> str:
     if content is None or isinstance(content, str):
         said = [message.text] if message.text else []
     else:
-        said = [
-            str(part["text"]) if "text" in part else f"[{part['type']}]" for part in content
-        ]
+        said = [str(part["text"]) if "text" in part else f"[{part['type']}]" for part in content]
     said += [f"→ {call.name}({call.arguments})" for call in message.tool_calls]
     return "\n".join(said)
 

@@ -147,9 +147,7 @@ class View(ABC):
                 turns = self.journal.turns[self._told :]
                 self._told += len(turns)
             state = self._described()
-            moved = [
-                [i, b] for i, (a, b) in enumerate(zip(old, places, strict=False)) if a != b
-            ]
+            moved = [[i, b] for i, (a, b) in enumerate(zip(old, places, strict=False)) if a != b]
             same = len(places) == len(old) and not moved and not turns and state == self._state
             self._places, self._state = places, state
             if self._anew:
@@ -593,8 +591,9 @@ def exported(view: View) -> Iterator[bytes]:
     Raises:
         Refused: there are no texts.
     """
+    said = view.said()  # which may be refused before anything is written
     yield b'{"messages": ['
-    for index, message in enumerate(view.said()):
+    for index, message in enumerate(said):
         line = json.dumps(message.to_dict(), ensure_ascii=False)
         yield ((",\n" if index else "\n") + line).encode()
     yield b"\n]}\n"
