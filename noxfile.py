@@ -244,7 +244,7 @@ def browser(session: nox.Session) -> None:
 
     Arguments after ``--`` go to pytest.
     """
-    if chromium.program() is None and not chromium.may_install():
+    if chromium.program() is None and not postgres_server.may_install():
         session.skip("no Chromium, and no right to install one")
     api = next(d for d in DISTRIBUTIONS if d.short == "api")
     needed = [*test_group(api), *group("browser", nox.project.load_toml(api.pyproject))]

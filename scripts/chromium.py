@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from postgres_server import may_install as may_install
+from postgres_server import may_install
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

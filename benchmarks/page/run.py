@@ -40,7 +40,7 @@ from finite_memory_core import CallableBackend, Chat, Memory, Message  # noqa: E
 DOCUMENT = ROOT / "docs" / "page.md"
 BLOCKS, PAINTS, TURNS, SCROLLS = 10_000, 9, 60, 150
 BLOCKING = 50  # milliseconds
-TOKEN = "benchmark"  # noqa: S105
+TOKEN = "benchmark"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
 WATCH = """

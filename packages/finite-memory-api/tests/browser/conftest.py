@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("starlette", reason="needs the extra [server]")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the group 'browser'")
 
-from ..pages import Served, chat_page
+from ..pages import Served, chat_page  # noqa: E402  (it needs the extra)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

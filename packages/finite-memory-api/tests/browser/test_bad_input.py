@@ -18,7 +18,7 @@ HOSTILE = [
     "</div></article><h1>owned</h1><style>* { display: none }</style>",
     "\x1b[31mred\x1b[0m \x1b]0;owned\x07 \x9b2J \x7f",
     "javascript:alert(1) {{constructor.constructor('return 1')()}} ${1+1}",
-    "‮desrever‬ and \u2066isolated",
+    "\u202edesrever\u202c and \u2066isolated",
 ]
 
 

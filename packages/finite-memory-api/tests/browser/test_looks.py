@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ def assert_apart(shown: Shown) -> None:
         ".map(row => row.getBoundingClientRect()).map(box => [box.top, box.bottom])"
     )
     boxes.sort()
-    assert all(abs(low - top) < 1 for (_, low), (top, _) in zip(boxes, boxes[1:], strict=False))
+    assert all(abs(low - top) < 1 for (_, low), (top, _) in pairwise(boxes))
 
 
 def test_the_theme_can_be_chosen(chat_page: Starter, show: Show) -> None:

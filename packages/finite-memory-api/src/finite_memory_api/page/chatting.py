@@ -17,12 +17,13 @@ class ChatPage:
 
     def __init__(self) -> None:
         try:
-            from . import _running as _running
+            from ._running import run_chat
         except ImportError as error:
             raise MissingExtraError(
                 f"the page needs {error.name}, which is not installed; "
                 "pip install 'finite-memory-api[server]'"
             ) from error
+        self._run = run_chat
         self._hear: Callable[[MemoryEvent], object] | None = None
 
     def __call__(self, event: MemoryEvent) -> None:
@@ -43,6 +44,4 @@ class ChatPage:
             title: what to call the backend.
             told: called with the address once it listens.
         """
-        from ._running import run_chat
-
-        run_chat(self, chat, port=port, title=title, told=told)
+        self._run(self, chat, port=port, title=title, told=told)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from struct import error as StructError
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
@@ -181,13 +181,13 @@ class ServeSource(Source):
 
 
 def noted(store: Store, session_id: str) -> Standing | None:
-    """Return what stood at the last eviction, and all since; None where the server noted nothing."""
+    """Return what stood at the last eviction, and all since; None where no cursor was noted."""
     found = store.last_event(session_id, CURSOR)
     if found is None:
         return None
     try:
         cursor = Cursor.unpack(b64decode(json.loads(found[1].body)["cursor"]))
-    except (KeyError, TypeError, ValueError, StructError) as error:
+    except (KeyError, TypeError, ValueError, struct.error) as error:
         raise StoreError(f"the cursor of session {session_id!r} cannot be read: {error}") from error
     return Standing(frozenset(cursor.standing), frozenset(), cursor.count)
 

@@ -217,7 +217,7 @@ class View(ABC):
             return _UNTOLD[place]
         with self.journal.lock:
             heard = self.journal.why(index)
-        stayed = heard.startswith("stayed") or heard.startswith("it was too large")
+        stayed = heard.startswith(("stayed", "it was too large"))
         if place in (PINNED, WINDOW) and not stayed:
             return _UNTOLD[place]
         if place in (ARCHIVED, SUMMARY) and stayed:

@@ -163,7 +163,7 @@ class Proxy:
             for observer in self._observers:
                 try:
                     observer(event)
-                except Exception:
+                except Exception:  # noqa: BLE001  (the client has its answer)
                     _LOG.exception("an observer failed")
 
     def _count(self, asked: _Asked, status: int) -> None:

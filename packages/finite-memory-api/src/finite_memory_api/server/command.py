@@ -19,8 +19,9 @@ ANTHROPIC_KEY = "FINITE_MEMORY_SERVE_ANTHROPIC_KEY"
 PAGE_TOKEN = "FINITE_MEMORY_SERVE_PAGE_TOKEN"  # noqa: S105  (a variable's name)
 BUDGET = 16_000
 _ENDING = f"""The environment variables {TOKEN} (what clients must show; needed for any address \
-but this machine's own), {KEY} (sent upstream in place of the client's key) and {ANTHROPIC_KEY} \
-(the same where Anthropic's API has another host) and {PAGE_TOKEN} (what the page of --ui asks for; default: a random one, printed at the start) hold secrets, which would be seen by others as \
+but this machine's own), {KEY} (sent upstream in place of the client's key), {ANTHROPIC_KEY} (the \
+same where Anthropic's API has another host) and {PAGE_TOKEN} (what the page of --ui asks for; \
+default: a random one, printed at the start) hold secrets, which would be seen by others as \
 arguments. Point clients here: OPENAI_BASE_URL=http://127.0.0.1:8088/v1 \
 or ANTHROPIC_BASE_URL=http://127.0.0.1:8088"""
 
@@ -68,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ui",
         action="store_true",
-        help="a page under /_memory/ that shows what the server does, and with --store what is said",
+        help="a page under /_memory/ that shows what the server does; with --store, what is said",
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     for field in fields(ServeSettings):
@@ -104,7 +105,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"workers must be 1 or more, got {options.workers}")
     if options.ui and options.workers > 1:
         raise ConfigError(
-            f"a page sees what its own process does, so --ui needs --workers 1, got {options.workers}"
+            "a page sees what its own process does, so --ui needs --workers 1, got "
+            f"{options.workers}"
         )
     try:
         from ._running import serve
@@ -115,9 +117,7 @@ def run(options: argparse.Namespace) -> int:
         ) from error
     if settings.ui:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(
-            f"The page is at http://{host}:{settings.port}/_memory/#token={settings.page_token}",
-            file=sys.stderr,
-        )
+        where = f"http://{host}:{settings.port}/_memory/#token={settings.page_token}"
+        sys.stderr.write(f"The page is at {where}\n")
     serve(settings, options.workers)
     return 0
