@@ -36,7 +36,11 @@ class Talks:
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """`Talks` is installed."""
     point = SimpleNamespace(load=lambda: Talks)
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [point])
+
+    def found(group: str, **_: object) -> list[SimpleNamespace]:
+        return [point] if group == "finite_memory.pages" else []
+
+    monkeypatch.setattr("importlib.metadata.entry_points", found)
 
 
 def test_the_page_is_missing(

@@ -33,7 +33,8 @@ def test_whoever_comes_back_misses_nothing(steps: list[tuple[int, int]]) -> None
 
     async def run() -> None:
         feed = Feed()
-        last, heard, told = feed.last, [], 0
+        heard: list[object] = []
+        last, told = feed.last, 0
         for published, taken in steps:
             for _ in range(published):
                 feed.publish("update", told)

@@ -72,7 +72,8 @@ class Watched:
     async def _tell(self) -> None:
         async with self._telling:
             try:
-                change = await asyncio.to_thread(self.view.refresh)
+                view = self.view
+                change = view.refresh() if view.quick else await asyncio.to_thread(view.refresh)
             except FiniteMemoryError as error:
                 if self.gone != str(error):
                     self.gone = str(error)

@@ -43,7 +43,7 @@ from .rows import (
 MOST_TEXTS = 200
 """Texts of one request."""
 FIRST_TEXTS = 30
-"""So many come with a snapshot: those at the end, which are seen first."""
+"""So many come with a snapshot or a change: those at the end, which are seen first."""
 _UNTOLD = {
     PINNED: "pinned: it never leaves",
     WINDOW: "stands in the context; nothing has had to leave since it came",
@@ -161,6 +161,7 @@ class View(ABC):
                 "moved": moved,
                 "turns": self._turns(turns),
                 "state": state,
+                "texts": self._first_texts(before),
             }
 
     def snapshot(self) -> dict[str, Any]:
@@ -175,11 +176,16 @@ class View(ABC):
                 "places": self._places,
                 "turns": self._turns(turns),
                 "state": self._state,
-                "texts": self._last_texts(),
+                "texts": self._first_texts(max(0, len(self._places) - FIRST_TEXTS)),
             }
 
-    def _last_texts(self) -> list[dict[str, Any]]:
-        """Return the texts that are seen first."""
+    @property
+    def quick(self) -> bool:
+        """Whether to look for changes takes no longer than to ask a thread to."""
+        return False
+
+    def _first_texts(self, start: int) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Return a few texts from `start` on, which are seen at once."""
         return []
 
     def _turns(self, turns: list[Turn]) -> dict[str, list[Any]]:
@@ -299,9 +305,8 @@ class Kept(View):
                 for index, counted in enumerate(found, start)
             ]
 
-    def _last_texts(self) -> list[dict[str, Any]]:
-        count = len(self._places)
-        return self.texts(max(0, count - FIRST_TEXTS), count)
+    def _first_texts(self, start: int) -> list[dict[str, Any]]:
+        return self.texts(start, start + FIRST_TEXTS)
 
     def _told_text(self, index: int, message: Message) -> dict[str, Any]:
         text = text_of(message)
@@ -438,6 +443,11 @@ class Live(Kept):
             "ledger": memory.ledger,
         }
         self._changed()
+
+    @property
+    def quick(self) -> bool:
+        """Whether to look for changes takes no longer than to ask a thread to."""
+        return bool(self._places) and not self._anew
 
     def _read(self) -> None:
         if self._anew:

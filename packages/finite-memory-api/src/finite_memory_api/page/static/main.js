@@ -404,6 +404,7 @@ function update(change) {
   addTurns(change.turns);
   page.state = change.state;
   page.age++;
+  for (const text of change.texts) keep(text);
   if (page.preview.leaving.size || page.preview.places) preview.stop();
   legend();
   if (grown || page.only) showRows();
