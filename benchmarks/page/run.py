@@ -228,8 +228,9 @@ def measured() -> Table:
     note = (
         f"Chromium {version}, headless, without a graphics processor; a chat with {BLOCKS:,} "
         f"messages on the same machine, opened {PAINTS} times, scrolled by {SCROLLS} turns of the "
-        f"wheel and five jumps, and {TURNS} further turns. Nothing is compressed. Other work shared "
-        f"the machine: its load was {os.getloadavg()[0]:.1f}, and times of the clock grow with it."
+        f"wheel and five jumps, and {TURNS} further turns. Nothing is compressed. Other work had "
+        f"its share of the machine, whose load was {os.getloadavg()[0]:.1f}: times of the clock "
+        "grow with it."
     )
     return Table("The page", ["", "measured", "target"], rows, [note])
 
