@@ -102,30 +102,17 @@ def opened(browser: Browser, address: str) -> Page:
     return page
 
 
-def first_paints(browser: Browser, address: str) -> tuple[list[float], list[float], list[float]]:
-    """Return when something and when the rows were shown, and the CPU of the page's main thread.
-
-    All in milliseconds; the first two since the navigation.
-    """
-    first, ready, busy = [], [], []
+def first_paints(browser: Browser, address: str) -> tuple[list[float], list[float]]:
+    """Return, in milliseconds since the navigation, when something and when the rows were shown."""
+    first, ready = [], []
     for _ in range(PAINTS):
         page = opened(browser, address)
-        busy.append(_cpu(page))
         first.append(
             page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         )
         ready.append(page.evaluate("window.seen.ready"))
         page.context.close()
-    return first, ready, busy
-
-
-def _cpu(page: Page) -> float:
-    """Return the CPU that the page's main thread has taken, in milliseconds."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    metrics = session.send("Performance.getMetrics")["metrics"]
-    found = next(one["value"] for one in metrics if one["name"] == "TaskDuration")
-    return 1_000 * float(found)
+    return first, ready
 
 
 def scrolled(browser: Browser, address: str) -> tuple[float, float]:
@@ -207,7 +194,7 @@ def measured() -> Table:
         sys.exit("there is no chromium on PATH")
     with sync_playwright() as playwright, served(BLOCKS) as (chat, address):
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        first, ready, busy = first_paints(browser, address)
+        first, ready = first_paints(browser, address)
         cpu, clock = scrolled(browser, address)
         broken = violations(browser, address)
         waits = sorted(live_updates(browser, chat, address))
@@ -217,7 +204,6 @@ def measured() -> Table:
         ["first paint, median", f"{median(first):,.0f} ms", "1,000 ms"],
         ["the messages are there, median", f"{median(ready):,.0f} ms", "1,000 ms"],
         ["the messages are there, slowest", f"{max(ready):,.0f} ms", ""],
-        ["CPU of the page's main thread until then, median", f"{median(busy):,.0f} ms", ""],
         ["longest block while scrolling, CPU", f"{cpu:,.0f} ms", f"{BLOCKING} ms"],
         ["longest block while scrolling, clock", f"{clock:,.0f} ms", ""],
         ["a turn is shown after, median", f"{median(waits):,.0f} ms", "100 ms"],
