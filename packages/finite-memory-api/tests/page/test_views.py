@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from finite_memory_api.page._serving import noted
 from finite_memory_api.page.replaying import replay
-from finite_memory_api.page.serving import noted
 from finite_memory_api.page.views import Live, Stored, Vanished, exported
 from finite_memory_core import Chat, Memory, Message, Recall, SQLiteStore
 from finite_memory_core.backends.reader import ReaderBackend

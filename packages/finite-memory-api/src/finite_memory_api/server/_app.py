@@ -315,7 +315,7 @@ def create_app(settings: ServeSettings, observers: Iterable[Observer] = ()) -> S
     proxy = Proxy(settings, observers)
     page = None
     if settings.ui:
-        from ..page.serving import page_of
+        from ..page._serving import page_of
 
         page = page_of(proxy)
 

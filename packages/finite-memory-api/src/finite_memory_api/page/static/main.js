@@ -473,7 +473,7 @@ let policies = [];
 
 function nameOf(session) {
   const opening = session.title || session.id;
-  return `${opening.length > 60 ? `${opening.slice(0, 60)}…` : opening} (${number(session.messages)})`;
+  return `${opening.length > 40 ? `${opening.slice(0, 40)}…` : opening} (${number(session.messages)})`;
 }
 
 async function listSessions() {
@@ -494,8 +494,10 @@ async function listSessions() {
   return told;
 }
 
+let early = () => get("session", { id: "" }); // the newest: asked for at once, to be there early
 async function begin() {
-  const first = get("session", { id: "" }); // the newest; asked for at once, to be there early
+  const first = early();
+  early = () => Promise.resolve(null);
   first.catch(() => {}); // told of below, where it is waited for
   try {
     const told = await listSessions();
