@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import chromium  # noqa: E402
 import postgres_server  # noqa: E402
 from distributions import (  # noqa: E402
     Distribution,
@@ -59,7 +60,7 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
     "lint", "typecheck", "build", "repo", "isolation", "sizes", "imports", "postgres", "docs",
-    "demo", "minimums", "tests", "wires", "llama", "frameworks",
+    "demo", "minimums", "tests", "wires", "browser", "llama", "frameworks",
 ]  # fmt: skip
 
 
@@ -311,6 +312,23 @@ def install_node(session: nox.Session, distribution: Distribution) -> dict[str, 
     options = ("--ignore-scripts", "--no-audit", "--no-fund")
     session.run("npm", "ci", "--prefix", str(place), *options, external=True)
     return {"FINITE_MEMORY_NODE": str(place)}
+
+
+def browser(session: nox.Session) -> None:
+    """Test the page in headless Chromium: install Debian's, where that is allowed.
+
+    Arguments after ``--`` go to pytest.
+    """
+    if chromium.program() is None and not postgres_server.may_install():
+        session.skip("no Chromium, and no right to install one")
+    api = next(d for d in DISTRIBUTIONS if d.short == "api")
+    needed = [*test_group(api), *group("browser", nox.project.load_toml(api.pyproject))]
+    install_wheels(session, closure_of(api), *needed, extras=["server"])
+    refuse_tree(session, api)
+    told = session.run("python", SCRIPTS / "chromium.py", silent=True, stderr=None)
+    environment = {"FINITE_MEMORY_CHROMIUM": str(told).strip()}
+    suite = str(api.folder / "tests" / "browser")
+    session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
 
 
 # ---------------------------------------------------------------- promises of a wheel

@@ -60,7 +60,12 @@ def proxy() -> Iterator[Starter]:
     def start(upstream: str, budget: int = 400, **settings: Any) -> Running:
         made = ServeSettings(budget, upstream=upstream, grace_seconds=2, **settings)
         events: list[PassedThrough] = []
-        app = create_app(made, [events.append])
+
+        def hear(event: object) -> None:
+            if isinstance(event, PassedThrough):
+                events.append(event)
+
+        app = create_app(made, [hear])
         config = config_of(made, level="critical")
         config.app = app
         listening = socket.create_server(("127.0.0.1", 0))

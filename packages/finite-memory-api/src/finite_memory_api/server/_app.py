@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from finite_memory_core import BudgetError, FiniteMemoryError
+from finite_memory_core.stores.base import Store
 
 from ._exchange import (
     Answer,
@@ -38,7 +39,7 @@ from .refusals import Refusal, told
 from .scanning import objects, scan
 from .settings import ServeSettings
 from .shrinking import MOST_BYTES, TRIES, may_be_too_long, most_after, too_long
-from .usage import Reader
+from .usage import Reader, Reported
 from .wires import Wire, wire_of
 
 _LOG = logging.getLogger("finite_memory_api.server")
@@ -62,7 +63,22 @@ class PassedThrough:
     why: str
 
 
-Observer = Callable[[PassedThrough], None]
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request was bounded, and got its answer.
+
+    Attributes:
+        session: the session's key, 16 bytes.
+        bounded: what was sent upstream.
+        reported: what the upstream said of the prompt; None where it said nothing.
+    """
+
+    session: bytes
+    bounded: Bounded
+    reported: Reported | None
+
+
+Observer = Callable[[PassedThrough | Answered], object]
 
 
 @dataclass(slots=True)
@@ -80,6 +96,7 @@ class _Asked:
     history: History | None = None
     key: bytes = b""
     bounded: Bounded | None = None
+    reader: Reader | None = None
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> _Asked:
@@ -137,6 +154,7 @@ class Proxy:
         try:
             status = await self._serve(asked, scope, receive, begin)
             self._count(asked, status)
+            self._answered(asked)
         except Refusal as refusal:
             self.metrics.add("refused_total", status=refusal.status)
             self._count(asked, refusal.status)
@@ -155,6 +173,25 @@ class Proxy:
             await self._refuse(asked, failed, send)
         finally:
             self.metrics.in_flight -= 1
+
+    def watch(self, observer: Observer) -> None:
+        """Have `observer` told of what happens from now on, too."""
+        self._observers = (*self._observers, observer)
+
+    @property
+    def store(self) -> Store | None:
+        """The store, once it is open; None where there is none."""
+        return None if self._archives is None else self._archives.store
+
+    def _answered(self, asked: _Asked) -> None:
+        if asked.bounded is not None and self._observers:
+            reported = None if asked.reader is None else asked.reader.reported()
+            event = Answered(asked.key, asked.bounded, reported)
+            for observer in self._observers:
+                try:
+                    observer(event)
+                except Exception:  # noqa: BLE001  (the client has its answer)
+                    _LOG.exception("an observer failed")
 
     def _count(self, asked: _Asked, status: int) -> None:
         endpoint = "other" if asked.wire is None else asked.wire.path
@@ -209,14 +246,14 @@ class Proxy:
 
     async def _send_on(self, asked: _Asked, came: Answer, send: Send) -> None:
         assert self._upstream is not None  # noqa: S101
-        reader = Reader()
+        asked.reader = reader = Reader()
 
         def see(chunk: bytes) -> None:
             nonlocal reader
             try:
                 reader.see(chunk)
             except Exception as error:  # noqa: BLE001  (the client's answer does not wait for it)
-                reader = Reader()
+                asked.reader = reader = Reader()
                 self._tell_all(asked, error)
 
         await self._upstream.pump(came, send, asked.ours, see)
@@ -382,9 +419,14 @@ def create_app(settings: ServeSettings, observers: Iterable[Observer] = ()) -> S
 
     Args:
         settings: what it is to do.
-        observers: called with each `PassedThrough`.
+        observers: called with each `PassedThrough` and each `Answered`.
     """
     proxy = Proxy(settings, observers)
+    page = None
+    if settings.ui:
+        from ..page._serving import page_of
+
+        page = page_of(proxy)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -392,6 +434,8 @@ def create_app(settings: ServeSettings, observers: Iterable[Observer] = ()) -> S
         try:
             yield
         finally:
+            if page is not None:
+                await page.aclose()
             await proxy.close()
 
     async def health(_: Request) -> Response:
@@ -414,9 +458,10 @@ def create_app(settings: ServeSettings, observers: Iterable[Observer] = ()) -> S
         Route("/healthz", health),
         Route("/readyz", ready),
         Route("/metrics", metrics),
+        *([] if page is None else page.mounted("/_memory")),
         Mount("/", app=proxy),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.state.proxy = proxy
+    app.state.proxy, app.state.page = proxy, page
     return app

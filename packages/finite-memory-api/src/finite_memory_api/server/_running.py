@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from typing import Any
 
 import uvicorn
@@ -59,6 +60,17 @@ class PatientProtocol(H11Protocol):
             self.transport.close()
 
 
+class EndingServer(uvicorn.Server):
+    """uvicorn's own, that first ends what would never end by itself: the page's streams."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        page = getattr(getattr(self.config.app, "state", None), "page", None)
+        if page is not None:
+            await page.aclose()
+        await super().shutdown(sockets)
+
+
 def config_of(settings: ServeSettings, *, workers: int = 1, level: str = "info") -> uvicorn.Config:
     """Return uvicorn's settings for a server."""
     app: Any = create_app(settings) if workers == 1 else f"{__name__}:from_environment"
@@ -91,7 +103,7 @@ def serve(settings: ServeSettings, workers: int = 1) -> None:
     if workers > 1:
         os.environ[SETTINGS] = settings.dumps()
         config = config_of(settings, workers=workers)
-        socket = config.bind_socket()
-        Multiprocess(config, sockets=[socket]).run()
+        listening = config.bind_socket()
+        Multiprocess(config, sockets=[listening]).run()
         return
-    uvicorn.Server(config_of(settings)).run()
+    EndingServer(config_of(settings)).run()

@@ -147,6 +147,11 @@ class Archives:
             None,
         ).dumps()
 
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self._store
+
     def close(self) -> None:
         """Close the store."""
         self._store.close()

@@ -16,6 +16,7 @@ from finite_memory_core.events import Evicted
 from finite_memory_core.eviction import Eviction
 from finite_memory_core.fold import Fold, Limits
 from finite_memory_core.policies import build_policy
+from finite_memory_core.recall import Hit
 
 from . import units as grouping
 from .cursors import Cursor, Cursors
@@ -72,6 +73,11 @@ class Bounded:
         dropped: how many of them are not sent.
         recalled: how many were brought back, quoted.
         evictions: those that this request caused.
+        units: how many units the history had, instructions at its head aside.
+        standing: which of them are sent.
+        stable: tokens of those that were sent before, up to the first that was not.
+        stored: the session of the store that holds them; "" without a store.
+        hits: what was brought back, the best first.
     """
 
     body: bytes | None
@@ -82,6 +88,11 @@ class Bounded:
     dropped: int = 0
     recalled: int = 0
     evictions: tuple[Eviction, ...] = field(default=(), repr=False)
+    units: int = 0
+    standing: tuple[int, ...] = field(default=(), repr=False)
+    stable: int = 0
+    stored: str = ""
+    hits: tuple[Hit, ...] = field(default=(), repr=False)
 
 
 def history_of(scanned: Scanned, wire: Wire) -> History:
@@ -166,6 +177,11 @@ class Bounder:
             dropped,
             0 if quoted is None else len(quoted.hits),
             evictions,
+            count,
+            standing,
+            0 if cursor is None else beside + CONTEXT_OVERHEAD + _stable(fold, cursor, standing),
+            "" if archive is None else archive.session_id,
+            () if quoted is None else tuple(quoted.hits),
         )
 
     def _cursor(
@@ -293,6 +309,18 @@ _UNREAD = {
     for pinned in (False, True)
 }
 """What stands for a unit in the fold of a policy that does not read."""
+
+
+def _stable(fold: Fold, cursor: Cursor, standing: Sequence[int]) -> int:
+    """Return what the leading units cost that are sent again as they were sent before."""
+    same = 0
+    for before, now in zip(cursor.standing, standing, strict=False):
+        if before != now:
+            break
+        same += 1
+    if same == len(cursor.standing):
+        return cursor.tokens
+    return sum(block.tokens for block in fold.window.blocks[:same])
 
 
 def _others(standing: Sequence[int], count: int) -> list[int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import MISSING, fields
+from secrets import token_urlsafe
 from typing import Any
 
 from finite_memory_core import ConfigError, MissingExtraError
@@ -14,10 +16,12 @@ from .settings import POLICIES, SECRETS, ServeSettings
 PURPOSE = "bound the context of programs that cannot be changed, as a proxy"
 TOKEN, KEY = "FINITE_MEMORY_SERVE_TOKEN", "FINITE_MEMORY_SERVE_UPSTREAM_KEY"
 ANTHROPIC_KEY = "FINITE_MEMORY_SERVE_ANTHROPIC_KEY"
+PAGE_TOKEN = "FINITE_MEMORY_SERVE_PAGE_TOKEN"  # noqa: S105  (a variable's name)
 BUDGET = 16_000
 _ENDING = f"""The environment variables {TOKEN} (what clients must show; needed for any address \
-but this machine's own), {KEY} (sent upstream in place of the client's key) and {ANTHROPIC_KEY} \
-(the same where Anthropic's API has another host) hold secrets, which would be seen by others as \
+but this machine's own), {KEY} (sent upstream in place of the client's key), {ANTHROPIC_KEY} (the \
+same where Anthropic's API has another host) and {PAGE_TOKEN} (what the page of --ui asks for; \
+default: a random one, printed at the start) hold secrets, which would be seen by others as \
 arguments. Point clients here: OPENAI_BASE_URL=http://127.0.0.1:8088/v1 \
 or ANTHROPIC_BASE_URL=http://127.0.0.1:8088"""
 
@@ -62,6 +66,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="refuse a request that cannot be bounded"
     )
+    parser.add_argument(
+        "--ui",
+        action="store_true",
+        help="a page under /_memory/ that shows what the server does; with --store, what is said",
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     for field in fields(ServeSettings):
         if field.name in _HELP and field.default is not MISSING:
@@ -82,8 +91,10 @@ def settings_from(options: argparse.Namespace) -> ServeSettings:
     """Return the settings that the options and the environment give."""
     names = {field.name for field in fields(ServeSettings)} - {*SECRETS}
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
-    variables = zip(SECRETS, (TOKEN, KEY, ANTHROPIC_KEY), strict=True)
+    variables = zip(SECRETS, (TOKEN, KEY, ANTHROPIC_KEY, PAGE_TOKEN), strict=True)
     given |= {name: os.environ.get(variable, "") for name, variable in variables}
+    if given["ui"] and not given["page_token"]:
+        given["page_token"] = token_urlsafe(24)
     return ServeSettings(**given)
 
 
@@ -92,6 +103,11 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     if options.workers < 1:
         raise ConfigError(f"workers must be 1 or more, got {options.workers}")
+    if options.ui and options.workers > 1:
+        raise ConfigError(
+            "a page sees what its own process does, so --ui needs --workers 1, got "
+            f"{options.workers}"
+        )
     try:
         from ._running import serve
     except ImportError as error:
@@ -99,5 +115,9 @@ def run(options: argparse.Namespace) -> int:
             f"the server needs {error.name}, which is not installed; "
             "pip install 'finite-memory-api[server]'"
         ) from error
+    if settings.ui:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        where = f"http://{host}:{settings.port}/_memory/#token={settings.page_token}"
+        sys.stderr.write(f"The page is at {where}\n")
     serve(settings, options.workers)
     return 0

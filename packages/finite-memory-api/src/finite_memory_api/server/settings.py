@@ -15,7 +15,7 @@ OPENAI = "https://api.openai.com"
 ANTHROPIC = "https://api.anthropic.com"
 POLICIES = ("sliding", "importance", "semantic", "hybrid")
 """Those that keep no text of their own."""
-SECRETS = ("token", "upstream_key", "anthropic_key")
+SECRETS = ("token", "upstream_key", "anthropic_key", "page_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ class ServeSettings:
         connect_seconds: how long connecting to the upstream may take.
         read_seconds: how long the upstream may be silent.
         grace_seconds: how long open streams may go on after the server was told to stop.
+        ui: whether a page shows what the server does, under ``/_memory/``.
+        page_token: what has to be shown to see the page, in place of `token`, which is the
+            clients'; with `ui` it must not be "".
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -72,6 +75,8 @@ class ServeSettings:
     connect_seconds: float = 10.0
     read_seconds: float = 600.0
     grace_seconds: float = 30.0
+    ui: bool = False
+    page_token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -110,6 +115,8 @@ class ServeSettings:
                 "with a key of its own for the upstream the server would spend your money for "
                 "anyone who reaches it: set FINITE_MEMORY_SERVE_TOKEN too"
             )
+        if self.ui and not self.page_token:
+            raise ConfigError("the page shows what everyone says; give it a page_token of its own")
         for name in SECRETS:
             value: str = getattr(self, name)
             if not value.isascii() or any(c <= " " for c in value):

@@ -13,10 +13,12 @@ from pathlib import Path
 from ..backends.asking import title
 from ..chat import Chat
 from ..errors import ConfigError, FiniteMemoryError, StoreError
+from ..events import Observer
 from ..memory import Memory
 from ..messages import Message
 from .backend_spec import backend_from
 from .options import add_memory_options, given, memory_from
+from .pages import load_page
 from .showing import described, print_context, print_eviction, print_stats, said
 from .stores import open_store, place_of
 from .terminal import clean, counted
@@ -46,6 +48,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "one with a random name)",
     )
     parser.add_argument("--system", metavar="TEXT", help="instructions for a new conversation")
+    parser.add_argument(
+        "--ui",
+        action="store_true",
+        help="talk in a page in the browser, which shows the memory at work; it is served to this "
+        "machine alone",
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, metavar="PORT", help="with --ui: the port (default: any)"
+    )
     add_memory_options(parser)
 
 
@@ -54,11 +65,15 @@ def run(options: argparse.Namespace) -> int:
     if options.session is not None and options.store is None:
         raise ConfigError("--session names a session of a store; give --store too")
     backend = backend_from(options.backend)
+    page = load_page() if options.ui else None
     with ExitStack() as stack:
-        memory = _memory(options, stack)
+        memory = _memory(options, stack, () if page is None else (page,))
         chat = Chat(backend, memory, clock=lambda: datetime.now().astimezone())
         conversation = _Conversation(chat, options.system)
         conversation.open()
+        if page is not None:
+            page.run(chat, port=options.port, title=title(backend), told=_say_where)
+            return 0
         interactive = sys.stdin.isatty()
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="strict")  # or bytes would come in as lone surrogates
@@ -69,17 +84,23 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed and not interactive else 0
 
 
-def _memory(options: argparse.Namespace, stack: ExitStack) -> Memory:
+def _memory(
+    options: argparse.Namespace, stack: ExitStack, observers: tuple[Observer, ...]
+) -> Memory:
     """Return the memory: new, from a file, or from a store that `stack` closes."""
     if options.load is not None:
-        return Memory.load(options.load, **given(options))
+        return Memory.load(options.load, observers=observers, **given(options))
     if options.store is None:
-        return memory_from(options)
+        return memory_from(options, observers=observers)
     store = stack.enter_context(open_store(options.store))
     options.store = place_of(store, options.store)
     if options.session is not None and store.session(options.session) is not None:
-        return Memory.resume(store, options.session, **given(options))
-    return memory_from(options, store=store, session_id=options.session)
+        return Memory.resume(store, options.session, observers=observers, **given(options))
+    return memory_from(options, store=store, session_id=options.session, observers=observers)
+
+
+def _say_where(address: str) -> None:
+    print(f"The conversation is at {address}\nCtrl-C ends.", flush=True)
 
 
 # -- what is typed ------------------------------------------------------------------------------
