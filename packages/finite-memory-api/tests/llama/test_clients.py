@@ -122,7 +122,7 @@ def test_langchain_tools(calling_llama: str, proxy: Starter) -> None:
 
     running = proxy(calling_llama, BUDGET)
     model = module.ChatOpenAI(
-        model="tiny", base_url=f"{running.url}/v1", api_key="k", max_tokens=120, max_retries=0
+        model="tiny", base_url=f"{running.url}/v1", api_key="k", max_retries=0
     )
     schema = {
         "title": "look",
