@@ -314,6 +314,7 @@ def install_node(session: nox.Session, distribution: Distribution) -> dict[str, 
     return {"FINITE_MEMORY_NODE": str(place)}
 
 
+@nox.session(requires=["build"])
 def browser(session: nox.Session) -> None:
     """Test the page in headless Chromium: install Debian's, where that is allowed.
 
