@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from hypothesis import given, settings, strategies as st
 from finite_memory_api.page._serving import noted
 from finite_memory_api.page.replaying import replay
 from finite_memory_api.page.views import Live, Stored, Vanished, exported
-from finite_memory_core import Chat, Memory, Message, Recall, SQLiteStore
+from finite_memory_api.server.cursors import Cursor
+from finite_memory_core import Chat, Memory, Message, Recall, SQLiteStore, StoreError
 from finite_memory_core.backends.reader import ReaderBackend
 from finite_memory_core.events import MemoryEvent
+from finite_memory_core.stores.base import Event, Version
 from finite_memory_core.stores.memory import InMemoryStore
 
 from ..pages import harbour
@@ -214,7 +217,16 @@ def test_a_stored_session_is_only_read(tmp_path: Path) -> None:
 
 
 def test_what_a_server_noted_tells_what_stands() -> None:
-    """Its cursor, in the store; where there is none, the session is resumed."""
+    """Its cursor, in the store, and all that came since; what is no cursor is told as such."""
     store = InMemoryStore()
     store.create("one", "{}")
     assert noted(store, "one") is None
+    packed = b64encode(Cursor(5, 90, bytes(16), (0, 3, 4)).pack()).decode()
+    event = Event("cursor", 5, json.dumps({"cursor": packed}))
+    store.append("one", Version(0, 0), [], [event])
+    standing = noted(store, "one")
+    assert standing is not None
+    assert "PAAWWW" == standing.letters("suauau")
+    store.append("one", Version(0, 1), [], [Event("cursor", 5, '{"cursor": "AAAA"}')])
+    with pytest.raises(StoreError, match="cannot be read"):
+        noted(store, "one")
