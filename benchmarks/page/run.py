@@ -148,7 +148,7 @@ def scrolled(browser: Browser, address: str) -> tuple[float, float]:
         for one in traced
         if one["name"].endswith("RunTask") and (one["pid"], one["tid"]) in mains
     ]
-    return tuple(max(one.get(name, 0) for one in tasks) / 1_000 for name in ("tdur", "dur"))  # type: ignore[return-value]
+    return tuple(max(one.get(name, 0) for one in tasks) / 1_000 for name in ("tdur", "dur"))
 
 
 def live_updates(browser: Browser, chat: Chat, address: str) -> list[float]:

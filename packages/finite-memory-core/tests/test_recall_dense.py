@@ -576,7 +576,7 @@ LATER = "finite-memory-vectors"
 
 
 def chatting(embedder: Noting, **more: Any) -> Chat:
-    backend = CallableBackend(lambda context: f"Reply to {context.question.text}")
+    backend = CallableBackend(lambda context: f"Reply to {context.messages[-1].text}")
     return Chat(backend, remembering(embedder, **more))
 
 
