@@ -304,3 +304,39 @@ def test_what_is_not_known_is_kept_counted_and_said() -> None:
     assert any("hologram" in why for why in heard.fallbacks)
     assert held.stats.fallbacks["foreign message"]
     assert held.stats.tokens_held > 100
+
+
+def test_quotes_of_a_context_are_not_recorded_after_a_resume() -> None:
+    """An agent that goes on with contexts sends them to another process; none of it was said."""
+    store = InMemoryStore()
+    held = memory(600, store=store, session_id="s", recall=Recall())
+    processor, said = MemoryProcessor(held), list[m.ModelMessage]()
+    for turn in range(40):
+        asked = tell(Message.user(f"What of part {turn} in the order of {turn % 7}? " * 2))
+        answer = tell(Message.assistant(f"Part {turn} is on shelf {turn % 5}. " * 2))
+        said = [*processor([*said, asked]), answer]
+    assert held.stats.recalled
+    sent = m.ModelMessagesTypeAdapter.dump_json([*said, tell(Message.user("And?"))])
+    again = Memory.resume(store, "s", counter=held.accountant.counter)
+    MemoryProcessor(again)(m.ModelMessagesTypeAdapter.validate_json(sent))
+    assert again.stats.messages == 80
+    assert not any("[Recalled" in message.text for message in again.transcript)
+
+
+def test_a_failed_run_is_taken_back_where_the_agent_goes_on_with_contexts() -> None:
+    """What was cut is sent again without the failed run, twice."""
+    held = memory(600, recall=Recall())
+    processor, said = MemoryProcessor(held), list[m.ModelMessage]()
+    for turn in range(40):
+        asked = tell(Message.user(f"What of part {turn} in the order of {turn % 7}? " * 2))
+        said = [*processor([*said, asked]), tell(Message.assistant(f"On shelf {turn % 5}. " * 2))]
+    call = m.ModelResponse([m.ToolCallPart("look", "{}", "c1")])
+    result = m.ModelRequest([m.ToolReturnPart("look", "seen", "c1")])
+    for turn in range(2):
+        run = [*processor([*said, tell(Message.user(f"Look {turn}."))]), call, result]
+        processor(run)
+        assert held.stats.messages == 82 + 2 * turn
+    shown = processor([*said, tell(Message.user("Forget it."))])
+    assert "Look" not in str(shown)
+    assert "Forget it." in str(shown[-1])
+    assert held.stats.forgotten == 4

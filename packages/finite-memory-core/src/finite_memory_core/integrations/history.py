@@ -12,10 +12,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from functools import wraps
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from ..errors import MessageError, MissingExtraError, ToolCallError
-from ..messages import Message, Part, Role, ToolCall
+from ..messages import Message, Part, Role, ToolCall, thaw
 from ..tombstone import is_tombstone
 from ..window import MARK
 
@@ -83,6 +85,10 @@ class Codec(Protocol[Item]):
         """Return the atom whose JSON text was stored."""
         ...
 
+    def is_ours(self, atom: Atom) -> bool:
+        """Whether it can be told that `say` made it: for who sends a context of old back."""
+        ...
+
     def shortened(self, atom: Atom, text: str) -> Atom:
         """Return `atom` with `text` in the place of its own."""
         ...
@@ -94,6 +100,22 @@ class Codec(Protocol[Item]):
     def join(self, atoms: Sequence[Atom]) -> list[Item]:
         """Return the history that has these atoms; the inverse of `cut`."""
         ...
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _alone(method: Callable[P, T]) -> Callable[P, T]:
+    """Return a method of `History` that waits for others of the same object to end."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        history: Any = args[0]
+        with history._lock:
+            return method(*args, **kwargs)
+
+    return call
 
 
 class _Handed(NamedTuple):
@@ -119,9 +141,10 @@ class History(Generic[Item]):
     def __init__(self, memory: Memory, codec: Codec[Item]) -> None:
         self.memory = memory
         self._codec = codec
-        self._given = tuple(memory.tools)
+        self._lock = RLock()
+        self._tools: Sequence[Mapping[str, Any]] | None = None
         self._beside: tuple[str, ...] = ()
-        self._erasures = -1
+        self._held = (-1, 0)  # erasures and messages of the memory, as far as they are known here
         self._known: list[bytes] = []
         self._ours: set[bytes] = set()
         self._handed: _Handed | None = None
@@ -129,6 +152,7 @@ class History(Generic[Item]):
 
     # -- what frameworks call -------------------------------------------------------------------
 
+    @_alone
     def context(
         self, items: Sequence[Item], *, beside: Iterable[Mapping[str, Any]] = (), keep: bool = True
     ) -> list[Item]:
@@ -157,10 +181,13 @@ class History(Generic[Item]):
             self._record(reads[:said], new[:taken])
         self._remember(new)
         shown = self._preview(reads[said:], new[taken:])
+        staged = new[taken:]
         if keep:
-            self._hand_out(shown, new[taken:])
+            self._hand_out(shown, staged)
+        self._let_go([*shown, *staged])
         return self._codec.join(shown)
 
+    @_alone
     def append(self, items: Sequence[Item]) -> None:
         """Record what was said: all of `items` or none.
 
@@ -172,6 +199,7 @@ class History(Generic[Item]):
         self._record(self._codec.read(atoms), atoms)
         self._remember(atoms)
 
+    @_alone
     def standing(self, query: str | None = None) -> list[Item]:
         """Return the context of what is recorded; `query` as for `Memory.context`."""
         self._sync()
@@ -179,13 +207,16 @@ class History(Generic[Item]):
             return []
         shown = self._render(self.memory.context(query).messages)
         self._hand_out(shown, ())
+        self._let_go(shown)
         return self._codec.join(shown)
 
+    @_alone
     def everything(self) -> list[Item]:
         """Return all that was recorded, in the framework's messages; nothing is left out."""
         messages = [m for m in self.memory.transcript if not is_tombstone(m)]
         return self._codec.join([atom for m in messages for atom in self._said(m)])
 
+    @_alone
     def take_back(self) -> Item | None:
         """Forget what was said last, and return it; None where nothing was said.
 
@@ -207,23 +238,29 @@ class History(Generic[Item]):
             self._record(self._codec.read(again), again)
         return self._codec.join(atoms[-1:])[0]
 
+    @_alone
     def clear(self) -> None:
         """Forget the whole conversation and begin again with equal settings."""
         self.memory.reset()
-        self._erasures = -1
+        self._held = (-1, 0)
 
     # -- what is new ----------------------------------------------------------------------------
 
     def _sync(self) -> None:
-        """Learn what the memory holds, at first and after something was forgotten."""
-        erasures = self.memory.stats.erasures
-        if erasures == self._erasures:
+        """Learn what the memory holds: at first, and where others have changed it."""
+        stats = self.memory.stats
+        held, before = (stats.erasures, stats.messages), self._held
+        if held == before:
             return
-        self._erasures, self._handed, self._wholes = erasures, None, {}
-        texts = [text for message in self.memory.transcript for text in _atoms_of(message)]
-        self._known = [self._codec.load(text).identity for text in texts]
-        self._ours = set()
-        if self.memory.stats.messages:
+        said: Iterable[Message] = self.memory.transcript
+        if held[0] == before[0] and held[1] > before[1]:
+            said = self.memory.transcript[before[1] :]
+        else:
+            self._known, self._handed, self._wholes = [], None, {}
+        texts = [text for message in said for text in _atoms_of(message)]
+        self._known += [self._codec.load(text).identity for text in texts]
+        self._held = held
+        if stats.messages:
             self._note_ours(self.memory.context().messages)
 
     def _new(self, atoms: Sequence[Atom]) -> Sequence[Atom]:
@@ -238,19 +275,42 @@ class History(Generic[Item]):
             recorded = known[handed.known :]
             if [atom.identity for atom in since[: len(recorded)]] == recorded:
                 return since[len(recorded) :]
-        own = [atom for atom in atoms if atom.identity not in self._ours]
-        return own[self._overlap([atom.identity for atom in own]) :]
+        new = self._behind(atoms, known)
+        if new is None:
+            new = self._without_failed_run(atoms)
+        if new is None:
+            raise self._parted(ids)
+        return new
 
-    def _overlap(self, ids: Sequence[bytes]) -> int:
-        """Return how many of `ids` are what is left of the transcript, its end among it."""
-        known = self._known
-        for end in range(len(ids), 0, -1):
-            if ids[end - 1] == known[-1] and _is_subsequence(ids[:end], known):
-                return end
-        same = 0
+    def _behind(self, atoms: Sequence[Atom], known: Sequence[bytes]) -> Sequence[Atom] | None:
+        """Return what stands behind what is left of `known`; None where it does not go on."""
+        ours, is_ours = self._ours, self._codec.is_ours
+        own = [atom for atom in atoms if atom.identity not in ours and not is_ours(atom)]
+        end = _overlap([atom.identity for atom in own], known)
+        return None if end is None else own[end:]
+
+    def _without_failed_run(self, atoms: Sequence[Atom]) -> Sequence[Atom] | None:
+        """Forget a run that stopped between its tool calls, if `atoms` go on from before it.
+
+        Returns:
+            What is new in them; None where they do not, and then nothing is forgotten.
+        """
+        transcript = list(self.memory.transcript)
+        run = _unfinished(transcript)
+        if not run:
+            return None
+        gone = sum(len(_atoms_of(transcript[place])) for place in run)
+        new = self._behind(atoms, self._known[: len(self._known) - gone])
+        if new is not None:
+            self.memory.forget(*run)
+            self._sync()
+        return new
+
+    def _parted(self, ids: Sequence[bytes]) -> HistoryError:
+        known, same = self._known, 0
         while ids[same : same + 1] == known[same : same + 1] != []:
             same += 1
-        raise HistoryError(
+        return HistoryError(
             f"this history of {len(ids)} pieces does not continue the {len(known)} that session "
             f"{self.memory.session_id!r} holds: they part after {same}. Give each conversation a "
             "memory of its own; where something was taken back on purpose, `Memory.forget` it"
@@ -262,6 +322,9 @@ class History(Generic[Item]):
         with self.memory.turn() as turn:
             self._place(turn, reads, atoms)
         self._known += [atom.identity for atom in atoms]
+        self._held = (self._held[0], self._held[1] + len(reads))
+        self.memory.summarize_later()
+        self.memory.index_later()
 
     def _preview(self, reads: Sequence[Read], atoms: Sequence[Atom]) -> list[Atom]:
         with self._undone() as turn:
@@ -292,10 +355,15 @@ class History(Generic[Item]):
                 turn.fall_back("foreign message", f"it is quoted, for its place is wrong: {error}")
 
     def _count_beside(self, beside: Iterable[Mapping[str, Any]]) -> None:
-        texts = tuple(_dumps(schema)[0] for schema in beside)
+        texts = tuple(plain(_dumps(schema)[0]) for schema in beside)
+        tools = self.memory.tools
+        if tools is not self._tools:  # a resumed memory counts what went beside its last request
+            self._beside = tuple(_dumps(thaw(tool[KEY]))[0] for tool in tools if KEY in tool)
         if texts != self._beside:
-            self.memory.set_tools([*self._given, *(json.loads(plain(text)) for text in texts)])
+            given = [tool for tool in tools if KEY not in tool]
+            self.memory.set_tools([*given, *({KEY: json.loads(text)} for text in texts)])
             self._beside = texts
+        self._tools = self.memory.tools
 
     # -- the way back ---------------------------------------------------------------------------
 
@@ -332,15 +400,18 @@ class History(Generic[Item]):
                 self._ours |= {atom.identity for atom in self._atoms(message)}
 
     def _remember(self, new: Sequence[Atom]) -> None:
-        """Keep the framework's own objects of what is new; what left is let go."""
+        """Keep the framework's own objects of what is new."""
         self._wholes |= {digest(atom.text): atom for atom in new}
 
     def _hand_out(self, shown: Sequence[Atom], staged: Sequence[Atom]) -> None:
         self._handed = _Handed(
             tuple(atom.identity for atom in shown), len(self._known), tuple(staged)
         )
-        here = {digest(atom.text): atom for atom in shown}
-        self._wholes = {**here, **{digest(atom.text): atom for atom in staged}}
+
+    def _let_go(self, atoms: Sequence[Atom]) -> None:
+        """Keep no object but those of `atoms`, and those that JSON does not tell whole."""
+        odd = {key: atom for key, atom in self._wholes.items() if atom.problem is not None}
+        self._wholes = odd | {digest(atom.text): atom for atom in atoms}
 
 
 # -- what codecs share --------------------------------------------------------------------------
@@ -449,6 +520,38 @@ def _quoted(message: Message) -> Message:
 def _atoms_of(message: Message) -> Sequence[str]:
     foreign = message.metadata.get(KEY)
     return foreign.get("atoms", ()) if isinstance(foreign, Mapping) else ()
+
+
+def _unfinished(transcript: Sequence[Message]) -> list[int]:
+    """Return the places of a run that waits for results of its tools, its question included."""
+    places = [i for i, message in enumerate(transcript) if _atoms_of(message)]
+    start, waiting, is_newest = len(places), False, True
+    while start and _is_work(message := transcript[places[start - 1]]):
+        if is_newest and message.role is Role.ASSISTANT:
+            answered = {transcript[i].tool_call_id for i in places[start:]}
+            waiting = any(asked.id not in answered for asked in message.tool_calls)
+            is_newest = False
+        start -= 1
+    while start and not _is_work(transcript[places[start - 1]]):
+        start -= 1
+    return places[start:] if waiting else []
+
+
+def _is_work(message: Message) -> bool:
+    """Whether it is an answer or a tool's result, quoted ones included."""
+    return message.role in (Role.ASSISTANT, Role.TOOL) or bool(message.metadata[KEY].get("quoted"))
+
+
+def _overlap(ids: Sequence[bytes], known: Sequence[bytes]) -> int | None:
+    """Return how many of `ids` are what is left of `known`, its end among it; None for none."""
+    if not known:
+        return 0
+    for end in range(len(ids), 0, -1):
+        if ids[end - 1] == known[-1] and _is_subsequence(ids[:end], known):
+            # Equal answers: it may be the beginning, from which another way is taken.
+            branches = ids[:end] == known[:end] and ids[:end] != known[-end:]
+            return None if branches else end
+    return None
 
 
 def _is_subsequence(ids: Sequence[bytes], known: Sequence[bytes]) -> bool:
