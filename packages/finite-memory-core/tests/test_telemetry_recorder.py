@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -220,3 +221,22 @@ def test_no_word_of_a_message_is_in_a_redacted_dump(
     assert [] == sorted(word for word in private_words if word in told)
     shown = json.dumps(recorder.dump(memory, redact=False), ensure_ascii=False)
     assert all(word in shown for word in answer.split())  # else this test could not fail
+
+
+def test_memories_may_tell_one_recorder_in_their_threads() -> None:
+    """No turn is lost, and none has events of another session."""
+    recorder = TurnRecorder(turns=200)
+
+    def talk(number: int) -> int:
+        memory = Memory(2_000, observers=[recorder], session_id=str(number))
+        for turn in range(25):
+            memory.append(Message.user(str(turn)))
+            Chat(ScriptedBackend("Noted."), memory).send("Hello")
+        return memory.stats.observer_errors
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [0] * 8 == list(pool.map(talk, range(8)))
+    turns = recorder.dump(redact=False)["turns"]
+    assert len(turns) == 200
+    told = [event["event"] for turn in turns for event in turn["events"]]
+    assert told.count("Appended") == 400

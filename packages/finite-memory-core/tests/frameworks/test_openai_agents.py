@@ -23,11 +23,13 @@ from agents import (
     function_tool,
     set_tracing_disabled,
 )
+from agents.run import CallModelData, ModelInputData
 from openai.types.responses import (
     ResponseFunctionToolCall,
     ResponseOutputMessage,
     ResponseOutputText,
 )
+from pydantic import BaseModel
 
 from finite_memory_core import Memory, Message
 from finite_memory_core.integrations.openai_agents import MemorySession
@@ -324,3 +326,19 @@ def test_what_is_not_known_is_kept_counted_and_said() -> None:
     assert any("hologram" in why for why in heard.fallbacks)
     assert held.stats.fallbacks["foreign message"] == 1
     assert held.stats.tokens_held > 100
+
+
+class Place(BaseModel):
+    """Where something is."""
+
+    shelf: str
+
+
+def test_the_shape_of_the_answer_is_counted() -> None:
+    """It goes with each request, as tools and instructions do."""
+    session = MemorySession(memory())
+    agent = Agent("worker", model=Scripted(), output_type=Place)
+    asked = ModelInputData(input=[{"role": "user", "content": "Where?"}], instructions=None)
+    data = CallModelData(model_data=asked, agent=agent, context=None)
+    assert asked == asyncio.run(session.model_input(data))
+    assert "shelf" in str(session.history.memory.tools)
