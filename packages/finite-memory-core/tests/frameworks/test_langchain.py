@@ -36,7 +36,7 @@ from finite_memory_core.integrations.history import HistoryError
 from finite_memory_core.integrations.langchain import MemoryMiddleware, MessageTrimmer
 from finite_memory_core.stores import InMemoryStore
 
-from .driving import Heard, Resending, hold, mark, memory
+from .driving import Heard, Resending, hold, mark, memory, wander
 
 # -- both directions ----------------------------------------------------------------------------
 
@@ -367,3 +367,8 @@ def test_an_agent_on_an_event_loop_bounds_its_requests() -> None:
     asyncio.run(agent.ainvoke({"messages": [HumanMessage("Where?")]}))
     assert len(model.sent) == 2
     assert "shelf" in str(held.tools)
+
+
+def test_runs_that_fail_and_words_that_recur_are_told_apart() -> None:
+    """Whatever was said before, in this process and after resumes."""
+    wander(lambda held: MessageTrimmer(held).history, tell, keep=False, resumes=True)

@@ -24,7 +24,7 @@ from finite_memory_core.integrations.history import HistoryError
 from finite_memory_core.integrations.pydantic_ai import MemoryProcessor
 from finite_memory_core.stores import InMemoryStore
 
-from .driving import Heard, Replacing, Resending, hold, mark, memory
+from .driving import Heard, Replacing, Resending, hold, mark, memory, wander
 
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -340,3 +340,9 @@ def test_a_failed_run_is_taken_back_where_the_agent_goes_on_with_contexts() -> N
     assert "Look" not in str(shown)
     assert "Forget it." in str(shown[-1])
     assert held.stats.forgotten == 4
+
+
+def test_runs_that_fail_and_words_that_recur_are_told_apart() -> None:
+    """Whether the agent goes on with its history, or with contexts."""
+    wander(lambda held: MemoryProcessor(held).history, tell, keep=False, resumes=True)
+    wander(lambda held: MemoryProcessor(held).history, tell, keep=True, resumes=False)

@@ -118,6 +118,13 @@ def _alone(method: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+class _Behind(NamedTuple):
+    """What of a history was known, in pieces that are equal, and what is new behind it."""
+
+    same: int
+    new: Sequence[Atom]
+
+
 class _Handed(NamedTuple):
     """A context that was handed out, and what it stood for."""
 
@@ -146,6 +153,7 @@ class History(Generic[Item]):
         self._beside: tuple[str, ...] = ()
         self._held = (-1, 0)  # erasures and messages of the memory, as far as they are known here
         self._known: list[bytes] = []
+        self._waits = False  # whether what was recorded last asks for tools
         self._ours: set[bytes] = set()
         self._handed: _Handed | None = None
         self._wholes: dict[bytes, Atom] = {}
@@ -257,6 +265,10 @@ class History(Generic[Item]):
             said = self.memory.transcript[before[1] :]
         else:
             self._known, self._handed, self._wholes = [], None, {}
+            self._waits = False
+        said = [message for message in said if _atoms_of(message)]
+        if said:
+            self._waits = bool(said[-1].tool_calls)
         texts = [text for message in said for text in _atoms_of(message)]
         self._known += [self._codec.load(text).identity for text in texts]
         self._held = held
@@ -275,41 +287,34 @@ class History(Generic[Item]):
             recorded = known[handed.known :]
             if [atom.identity for atom in since[: len(recorded)]] == recorded:
                 return since[len(recorded) :]
-        new = self._behind(atoms, known)
-        if new is None:
-            new = self._without_failed_run(atoms)
-        if new is None:
+        found = self._behind(atoms, known)
+        run, gone = self._waiting_run() if self._waits else ([], 0)
+        if run:  # it failed, if more of the history is explained without it
+            other = self._behind(atoms, known[: len(known) - gone])
+            if other is not None and (found is None or other.same > found.same):
+                self.memory.forget(*run)
+                self._sync()
+                return other.new
+        if found is None:
             raise self._parted(ids)
-        return new
+        return found.new
 
-    def _behind(self, atoms: Sequence[Atom], known: Sequence[bytes]) -> Sequence[Atom] | None:
+    def _behind(self, atoms: Sequence[Atom], known: Sequence[bytes]) -> _Behind | None:
         """Return what stands behind what is left of `known`; None where it does not go on."""
         ours, is_ours = self._ours, self._codec.is_ours
         own = [atom for atom in atoms if atom.identity not in ours and not is_ours(atom)]
         end = _overlap([atom.identity for atom in own], known)
-        return None if end is None else own[end:]
+        return None if end is None else _Behind(end, own[end:])
 
-    def _without_failed_run(self, atoms: Sequence[Atom]) -> Sequence[Atom] | None:
-        """Forget a run that stopped between its tool calls, if `atoms` go on from before it.
-
-        Returns:
-            What is new in them; None where they do not, and then nothing is forgotten.
-        """
+    def _waiting_run(self) -> tuple[list[int], int]:
+        """Return the places of a run that waits for its tools, and how many atoms it is."""
         transcript = list(self.memory.transcript)
         run = _unfinished(transcript)
-        if not run:
-            return None
-        gone = sum(len(_atoms_of(transcript[place])) for place in run)
-        new = self._behind(atoms, self._known[: len(self._known) - gone])
-        if new is not None:
-            self.memory.forget(*run)
-            self._sync()
-        return new
+        return run, sum(len(_atoms_of(transcript[place])) for place in run)
 
     def _parted(self, ids: Sequence[bytes]) -> HistoryError:
-        known, same = self._known, 0
-        while ids[same : same + 1] == known[same : same + 1] != []:
-            same += 1
+        known = self._known
+        same = _common(ids, known)
         return HistoryError(
             f"this history of {len(ids)} pieces does not continue the {len(known)} that session "
             f"{self.memory.session_id!r} holds: they part after {same}. Give each conversation a "
@@ -323,6 +328,8 @@ class History(Generic[Item]):
             self._place(turn, reads, atoms)
         self._known += [atom.identity for atom in atoms]
         self._held = (self._held[0], self._held[1] + len(reads))
+        if reads:
+            self._waits = bool(reads[-1].message.tool_calls)
         self.memory.summarize_later()
         self.memory.index_later()
 
@@ -548,10 +555,17 @@ def _overlap(ids: Sequence[bytes], known: Sequence[bytes]) -> int | None:
         return 0
     for end in range(len(ids), 0, -1):
         if ids[end - 1] == known[-1] and _is_subsequence(ids[:end], known):
-            # Equal answers: it may be the beginning, from which another way is taken.
-            branches = ids[:end] == known[:end] and ids[:end] != known[-end:]
+            # Equal words: it may be the beginning, from which another way is taken.
+            same = _common(ids, known)
+            branches = same > end or (same == end and ids[:end] != known[-end:])
             return None if branches else end
     return None
+
+
+def _common(ids: Sequence[bytes], known: Sequence[bytes]) -> int:
+    """Return how many pieces two histories begin with alike."""
+    pairs = enumerate(zip(ids, known, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(ids), len(known)))
 
 
 def _is_subsequence(ids: Sequence[bytes], known: Sequence[bytes]) -> bool:
