@@ -95,8 +95,8 @@ def wander(
     """
     for seed in range(40):
         draw, store = Random(seed), InMemoryStore()
-        settings = {"budget": draw.choice([150, 300, 3_000]), "recall": Recall()}
-        held = memory(**settings, store=store, session_id="s", policy=draw.choice(POLICIES))
+        settings = {"recall": Recall(), "policy": draw.choice(POLICIES)}
+        held = memory(draw.choice([150, 300, 3_000]), store=store, session_id="s", **settings)
         mine, went, ended = history(held), list[Any](), list[Message]()
         for _ in range(20):
             if resumes and draw.random() < 0.2:

@@ -346,7 +346,7 @@ def test_two_threads_wait_for_each_other() -> None:
 
 def test_objects_that_left_are_let_go() -> None:
     """The agent keeps its history; the adapter holds what stands in the context."""
-    trim = MessageTrimmer(memory(400))
+    trim, shown = MessageTrimmer(memory(400)), list[BaseMessage]()
     said: list[BaseMessage] = []
     for turn in range(40):
         said += [HumanMessage(f"Question {turn}? " * 5), AIMessage(f"Answer {turn}. " * 5)]
