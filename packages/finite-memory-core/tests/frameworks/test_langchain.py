@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 
-from finite_memory_core import Memory, Message
+from finite_memory_core import BackendSummarizer, CallableBackend, Context, Memory, Message
 from finite_memory_core.integrations.history import HistoryError
 from finite_memory_core.integrations.langchain import MemoryMiddleware, MessageTrimmer
 from finite_memory_core.stores import InMemoryStore
@@ -352,6 +353,23 @@ def test_objects_that_left_are_let_go() -> None:
         said += [HumanMessage(f"Question {turn}? " * 5), AIMessage(f"Answer {turn}. " * 5)]
         shown = trim([*said, HumanMessage("And?")])
     assert len(trim.history._wholes) <= len(shown) + 1
+
+
+def test_a_summary_is_made_in_the_background() -> None:
+    """A summarizer that asks a model begins where something has left, as after a chat's reply."""
+    asked = Event()
+
+    def summarize(_: Context) -> str:
+        asked.set()
+        return "They asked."
+
+    summarizer = BackendSummarizer(CallableBackend(summarize))
+    trim = MessageTrimmer(memory(600, summarizer=summarizer))
+    said: list[BaseMessage] = []
+    while not trim.history.memory.stats.evictions:
+        said += [HumanMessage("Question? " * 10), AIMessage("Answer. " * 10)]
+        trim([*said, HumanMessage("And?")])
+    assert asked.wait(30)
 
 
 def test_an_agent_on_an_event_loop_bounds_its_requests() -> None:

@@ -16,6 +16,7 @@ from . import require
 
 require("pydantic_ai")
 
+from pydantic import BaseModel
 from pydantic_ai import Agent, messages as m
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
@@ -27,6 +28,12 @@ from finite_memory_core.stores import InMemoryStore
 from .driving import Heard, Replacing, Resending, hold, mark, memory, wander
 
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+class Place(BaseModel):
+    """Where something is."""
+
+    shelf: str
 
 
 def agent(model: FunctionModel, processor: MemoryProcessor) -> Agent[None, str]:
@@ -272,6 +279,25 @@ def test_tools_and_instructions_are_counted_by_the_hook() -> None:
     assert max(sent) < 80
     assert held.stats.evictions
     assert "Be brief." in str(held.tools)
+
+
+@pytest.mark.parametrize("kind", ["ToolOutput", "NativeOutput", "PromptedOutput"])
+def test_the_shape_of_the_output_is_counted_once(kind: str) -> None:
+    """However the model is told of it."""
+    pydantic_ai = pytest.importorskip("pydantic_ai")
+    capabilities = pytest.importorskip("pydantic_ai.capabilities", reason="pydantic-ai 1")
+    held = memory()
+    hook = capabilities.Hooks(before_model_request=MemoryProcessor(held).before_model_request)
+    said = '{"shelf": "A"}'
+
+    def answer(_: list[m.ModelMessage], info: AgentInfo) -> m.ModelResponse:
+        tools: list[Any] = [m.ToolCallPart(tool.name, said) for tool in info.output_tools]
+        return m.ModelResponse(tools or [m.TextPart(said)])
+
+    output_type: Any = getattr(pydantic_ai, kind)(Place)
+    worker: Any = Agent(FunctionModel(answer), output_type=output_type, capabilities=[hook])
+    assert asyncio.run(worker.run("Where?")).output == Place(shelf="A")
+    assert str(held.tools).count("'shelf': ") == 1
 
 
 # -- what is odd --------------------------------------------------------------------------------

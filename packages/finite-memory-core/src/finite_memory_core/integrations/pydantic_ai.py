@@ -100,7 +100,7 @@ class MemoryProcessor:
         if said:
             beside.append({"instructions": said})
         output = parameters.output_object
-        if output is not None:
+        if output is not None and not parameters.output_tools:  # these tell it themselves
             beside.append({"output": output.json_schema, "description": output.description})
         request_context.messages = await asyncio.to_thread(
             self.history.context, request_context.messages, beside=beside, keep=False
