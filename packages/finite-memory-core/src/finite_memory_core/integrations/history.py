@@ -162,7 +162,12 @@ class History(Generic[Item]):
 
     @_alone
     def context(
-        self, items: Sequence[Item], *, beside: Iterable[Mapping[str, Any]] = (), keep: bool = True
+        self,
+        items: Sequence[Item],
+        *,
+        beside: Iterable[Mapping[str, Any]] = (),
+        keep: bool = True,
+        records: bool = True,
     ) -> list[Item]:
         """Return what of the history `items` the model should see, within the budget.
 
@@ -172,6 +177,8 @@ class History(Generic[Item]):
             beside: what goes with the request beside messages and is counted: tool schemas,
                 instructions.
             keep: whether the framework will send back what is returned in the place of `items`.
+            records: whether what was answered is recorded, and a run that failed taken back. Not
+                where `append` is told of it.
 
         Raises:
             HistoryError: it continues neither.
@@ -180,10 +187,9 @@ class History(Generic[Item]):
         self._sync()
         self._count_beside(beside)
         atoms = self._codec.cut(items)
-        reads = self._codec.read(new := self._new(atoms))
-        said = max(
-            (i for i, r in enumerate(reads, 1) if r.message.role is Role.ASSISTANT), default=0
-        )
+        reads = self._codec.read(new := self._new(atoms, records))
+        answers = (i for i, r in enumerate(reads, 1) if r.message.role is Role.ASSISTANT)
+        said = max(answers, default=0) if records else 0
         taken = sum(read.atoms for read in reads[:said])
         if said:
             self._record(reads[:said], new[:taken])
@@ -275,7 +281,7 @@ class History(Generic[Item]):
         if stats.messages:
             self._note_ours(self.memory.context().messages)
 
-    def _new(self, atoms: Sequence[Atom]) -> Sequence[Atom]:
+    def _new(self, atoms: Sequence[Atom], takes_back: bool) -> Sequence[Atom]:
         """Return the atoms that are not recorded yet."""
         ids = [atom.identity for atom in atoms]
         known = self._known
@@ -288,7 +294,7 @@ class History(Generic[Item]):
             if [atom.identity for atom in since[: len(recorded)]] == recorded:
                 return since[len(recorded) :]
         found = self._behind(atoms, known)
-        run, gone = self._waiting_run() if self._waits else ([], 0)
+        run, gone = self._waiting_run() if self._waits and takes_back else ([], 0)
         if run:  # it failed, if more of the history is explained without it
             other = self._behind(atoms, known[: len(known) - gone])
             if other is not None and (found is None or other.same > found.same):

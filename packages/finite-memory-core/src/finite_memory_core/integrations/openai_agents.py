@@ -94,7 +94,7 @@ class MemorySession:
             beside.append({"instructions": asked.instructions})
         beside += _output_schema(data.agent.output_type)
         shown = await asyncio.to_thread(
-            self.history.context, asked.input, beside=beside, keep=False
+            self.history.context, asked.input, beside=beside, keep=False, records=False
         )
         return replace(asked, input=shown)
 
