@@ -317,6 +317,17 @@ def test_what_goes_beside_messages_is_counted_once() -> None:
     assert len(held.tools) == 1
 
 
+def test_what_was_added_to_the_memory_may_be_said_again() -> None:
+    """In the same words, behind a history that the framework has cut."""
+    held = memory()
+    held.append(Message.user("yes"))
+    trim = MessageTrimmer(held)
+    said: list[BaseMessage] = [HumanMessage("one"), AIMessage("uno"), HumanMessage("two")]
+    trim(said)
+    shown = trim([*said[1:], AIMessage("dos"), HumanMessage("yes")])
+    assert ["yes", "one", "uno", "two", "dos", "yes"] == [message.content for message in shown]
+
+
 def test_what_others_do_to_the_memory_is_seen() -> None:
     """Two adapters on one memory, one after the other, and a reset behind their backs."""
     held = memory()

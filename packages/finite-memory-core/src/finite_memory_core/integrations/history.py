@@ -154,7 +154,10 @@ class History(Generic[Item]):
         self._held = (-1, 0)  # erasures and messages of the memory, as far as they are known here
         self._known: list[bytes] = []
         self._waits = False  # whether what was recorded last asks for tools
-        self._ours: set[bytes] = set()
+        self._ours: set[bytes] = (
+            set()
+        )  # the memory's own: summary, bridge, recalled, clipped, quoted
+        self._added: set[bytes] = set()  # what somebody appended to the memory
         self._handed: _Handed | None = None
         self._wholes: dict[bytes, Atom] = {}
 
@@ -307,10 +310,16 @@ class History(Generic[Item]):
 
     def _behind(self, atoms: Sequence[Atom], known: Sequence[bytes]) -> _Behind | None:
         """Return what stands behind what is left of `known`; None where it does not go on."""
-        ours, is_ours = self._ours, self._codec.is_ours
-        own = [atom for atom in atoms if atom.identity not in ours and not is_ours(atom)]
-        end = _overlap([atom.identity for atom in own], known)
-        return None if end is None else _Behind(end, own[end:])
+        beside, is_ours = self._ours | self._added, self._codec.is_ours
+        own = [i for i, a in enumerate(atoms) if a.identity not in beside and not is_ours(a)]
+        end = _overlap([atoms[i].identity for i in own], known)
+        if not end:
+            return None if end is None else _Behind(0, [atoms[i] for i in own])
+        # What was added to the memory by others may be said again, in the same words.
+        behind = atoms[own[end - 1] + 1 :]
+        ours = self._ours
+        new = [atom for atom in behind if atom.identity not in ours and not is_ours(atom)]
+        return _Behind(end, new)
 
     def _waiting_run(self) -> tuple[list[int], int]:
         """Return the places of a run that waits for its tools, and how many atoms it is."""
@@ -408,9 +417,12 @@ class History(Generic[Item]):
 
     def _note_ours(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            own = not _atoms_of(message) or MARK in message.metadata
-            if own or message.metadata[KEY].get("quoted"):
+            if MARK in message.metadata or (
+                _atoms_of(message) and message.metadata[KEY].get("quoted")
+            ):
                 self._ours |= {atom.identity for atom in self._atoms(message)}
+            elif not _atoms_of(message):
+                self._added |= {atom.identity for atom in self._atoms(message)}
 
     def _remember(self, new: Sequence[Atom]) -> None:
         """Keep the framework's own objects of what is new."""
