@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from finite_memory_core import (
     ConfigError,
     Delta,
     Memory,
+    MemoryEvent,
     Message,
     Recall,
     SQLiteStore,
@@ -220,3 +223,28 @@ def test_no_word_of_a_message_is_in_a_redacted_dump(
     assert [] == sorted(word for word in private_words if word in told)
     shown = json.dumps(recorder.dump(memory, redact=False), ensure_ascii=False)
     assert all(word in shown for word in answer.split())  # else this test could not fail
+
+
+def test_memories_may_tell_one_recorder_in_their_threads() -> None:
+    """An event that comes while a turn is put away is neither lost nor in its way."""
+    recorder = TurnRecorder()
+    memory = Memory(2_000, observers=[recorder])
+    other = Thread(target=recorder, args=[MemoryEvent("other")])
+
+    @dataclass(frozen=True)
+    class Slow(MemoryEvent):
+        """An event that lets the other thread go on while it is looked at."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "session_id" and other.ident is None:
+                other.start()
+                other.join(0.2)
+            return super().__getattribute__(name)
+
+    recorder(Slow(memory.session_id))
+    Chat(ScriptedBackend("Noted."), memory).send("Hello")
+    other.join()
+    assert memory.stats.observer_errors == 0
+    assert [MemoryEvent("other")] == list(recorder._events)
+    told = [event["event"] for event in recorder.dump()["turns"][0]["events"]]
+    assert ["Slow", "ContextBuilt", "Appended"] == told

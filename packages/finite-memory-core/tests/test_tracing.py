@@ -9,6 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from finite_memory_core import (
+    Appended,
     Backend,
     BudgetError,
     CallableBackend,
@@ -27,6 +28,7 @@ from finite_memory_core import (
 )
 from finite_memory_core.testing import ScriptedBackend
 from finite_memory_core.tracing import Step, Stopwatch, TurnTrace
+from finite_memory_core.turn import Turn
 
 from .strategies import prose, quarter
 from .test_atomic import FailingStore
@@ -235,3 +237,25 @@ def test_a_watch_notes_what_raises() -> None:
         watch.timed("policy", fail)(1, text="a")
     (step,) = watch.steps
     assert Step("policy", step.start, step.seconds, "ValueError") == step
+
+
+def test_a_turn_that_an_observer_begins_is_timed() -> None:
+    """The turn that tells of its end does not take the other's watch away."""
+    steps: list[str] = []
+
+    def react(event: MemoryEvent) -> None:
+        if isinstance(event, Appended) and not steps:
+            steps.append("begun")
+            turn = memory.turn()
+            held.append(turn)
+
+    held: list[Turn] = []
+    memory = Memory(2_000, observers=[react])
+    with memory.turn() as turn:
+        turn.append(Message.user("Hello"))
+    held[0].append(Message.assistant("Hi."))
+    held[0].commit()
+    assert held[0].watch is not None
+    assert ["append", "commit"] == [step.name for step in held[0].watch.steps]
+    memory.append(Message.user("More."))
+    assert ["append", "commit"] == [step.name for step in held[0].watch.steps]

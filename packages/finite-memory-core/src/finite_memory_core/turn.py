@@ -99,8 +99,9 @@ class Turn:
             recorder.turn = None
             try:
                 recorder.commit(self._mark)
-            finally:
-                recorder.fold.journal.watch = None
+            finally:  # an observer may have begun another turn, which has its own
+                if recorder.turn is None:
+                    recorder.fold.journal.watch = None
 
     def rollback(self) -> None:
         """Undo everything that is staged. Harmless on a turn that has ended."""

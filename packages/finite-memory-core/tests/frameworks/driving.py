@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
-from finite_memory_core import Memory, Message
+from finite_memory_core import Memory, Message, Recall, ToolCall
 from finite_memory_core.events import FellBack, MemoryEvent
+from finite_memory_core.integrations.history import History
+from finite_memory_core.stores import InMemoryStore
 from finite_memory_core.testing.fuzz import Subject, fuzz, quarter
+from finite_memory_core.tombstone import is_tombstone
 
 BUDGET = 2_000
+POLICIES = ("sliding", "rolling_summary", "hybrid")
 
 Tell = Callable[[Message], Any]
 Show = Callable[[Sequence[Any]], list[dict[str, Any]]]
@@ -79,6 +84,47 @@ def hold(make: Callable[[Memory], Subject], seeds: int = 2, turns: int = 12) -> 
         )
         assert not report.failures, report
         assert report.calls > seeds * turns
+
+
+def wander(
+    history: Callable[[Memory], History[Any]], tell: Tell, *, keep: bool, resumes: bool
+) -> None:
+    """Take turns with tools, in few words that recur; some runs fail and are begun anew.
+
+    What is recorded must be what was said in the runs that ended, and in the one under way.
+    """
+    for seed in range(40):
+        draw, store = Random(seed), InMemoryStore()
+        settings = {"recall": Recall(), "policy": draw.choice(POLICIES)}
+        held = memory(draw.choice([150, 300, 3_000]), store=store, session_id="s", **settings)
+        mine, went, ended = history(held), list[Any](), list[Message]()
+        for _ in range(20):
+            if resumes and draw.random() < 0.2:
+                held = Memory.resume(store, "s", counter=quarter)
+                mine = history(held)
+            asked = Message.user(draw.choice(["yes", "no", "go on please " * 5]))
+            run, said, left = [*went, tell(asked)], [*ended, asked], draw.choice([0, 0, 1, 3])
+            while draw.random() < 0.85:
+                shown = mine.context(run, keep=keep)
+                run = shown if keep else run
+                answered = max(
+                    (i for i, m in enumerate(said, 1) if m.role == "assistant"), default=0
+                )
+                recorded = [m for m in held.transcript if not is_tombstone(m)]
+                assert [_told(m) for m in said[:answered]] == [_told(m) for m in recorded], seed
+                new = [Message.assistant(draw.choice(["ok", "Noted.", "well " * 10]))]
+                if left:
+                    call_id = draw.choice(["c", f"c{draw.random()}"])
+                    call = Message.assistant(tool_calls=[ToolCall(call_id, "f", "{}")])
+                    new = [call, Message.tool(draw.choice(["r", "res " * 9]), tool_call_id=call_id)]
+                run, said, left = [*run, *map(tell, new)], [*said, *new], left - 1
+                if left < 0:
+                    went, ended = run, said
+                    break
+
+
+def _told(message: Message) -> tuple[str, str]:
+    return message.role.value, message.text
 
 
 def mark(content: Any) -> dict[str, Any]:

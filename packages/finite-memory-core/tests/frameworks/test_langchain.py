@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from . import require
@@ -13,6 +17,7 @@ from . import require
 require("langchain")
 
 from langchain.agents import create_agent
+from langchain.agents.structured_output import ToolStrategy
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -27,11 +32,12 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 
-from finite_memory_core import Memory, Message
+from finite_memory_core import BackendSummarizer, CallableBackend, Context, Memory, Message
+from finite_memory_core.integrations.history import HistoryError
 from finite_memory_core.integrations.langchain import MemoryMiddleware, MessageTrimmer
 from finite_memory_core.stores import InMemoryStore
 
-from .driving import Heard, Resending, hold, mark, memory
+from .driving import Heard, Resending, hold, mark, memory, wander
 
 # -- both directions ----------------------------------------------------------------------------
 
@@ -239,3 +245,159 @@ def test_what_is_not_known_is_kept_counted_and_said() -> None:
     assert any("object" in why for why in heard.fallbacks)
     assert held.stats.fallbacks["foreign message"] == 2
     assert held.stats.tokens_held > 100
+
+
+# -- what goes wrong ----------------------------------------------------------------------------
+
+
+def _asks(number: int) -> AIMessage:
+    return AIMessage("", tool_calls=[{"id": f"c{number}", "name": "look_up", "args": {}}])
+
+
+def test_a_run_that_failed_between_its_tools_is_taken_back() -> None:
+    """Its steps were recorded; the history without them goes on, again and after a resume."""
+    store = InMemoryStore()
+    held = memory(store=store, session_id="s")
+    trim = MessageTrimmer(held)
+    before: list[BaseMessage] = [HumanMessage("one"), AIMessage("uno")]
+    run: list[BaseMessage] = [HumanMessage("two"), _asks(1), ToolMessage("r", tool_call_id="c1")]
+    trim([*before, *run])
+    assert held.stats.messages == 4
+    assert [*before, HumanMessage("three")] == trim([*before, HumanMessage("three")])
+    assert ["one", "uno"] == [message.text for message in held.transcript][:2]
+    assert held.stats.forgotten == 2
+    again = MessageTrimmer(Memory.resume(store, "s", counter=held.accountant.counter))
+    whole = [*before, HumanMessage("three"), AIMessage("tres"), HumanMessage("four")]
+    assert whole == again(whole)
+    assert whole[:4] == again.history.everything()
+
+
+def test_a_first_run_that_failed_is_taken_back() -> None:
+    """Its instructions too: they come again."""
+    trim = MessageTrimmer(memory())
+    system, asked = SystemMessage("Be brief."), HumanMessage("Look.")
+    trim([system, asked, _asks(1), ToolMessage("r", tool_call_id="c1")])
+    assert [system, asked] == trim([system, asked])
+
+
+def test_what_was_answered_is_not_taken_back() -> None:
+    """A run that ended is no failed one, though the newest has failed."""
+    trim = MessageTrimmer(memory())
+    said = [HumanMessage("one"), AIMessage("uno"), HumanMessage("two"), AIMessage("dos")]
+    trim([*said, HumanMessage("three"), _asks(1), ToolMessage("r", tool_call_id="c1")])
+    with pytest.raises(HistoryError):
+        trim([said[0], AIMessage("other"), HumanMessage("three")])
+    assert trim.history.memory.stats.forgotten == 0
+
+
+def test_another_way_from_equal_answers_is_refused() -> None:
+    """The beginning of what is held is not its end, though both end with equal words."""
+    trim = MessageTrimmer(memory())
+    said = [HumanMessage("one"), AIMessage("ok"), HumanMessage("two"), AIMessage("ok")]
+    trim([*said, HumanMessage("three")])
+    with pytest.raises(HistoryError, match="part after 2"):
+        trim([*said[:2], HumanMessage("other")])
+    assert [*said, HumanMessage("three")] == trim([*said[2:], HumanMessage("three")])
+
+
+def test_what_goes_beside_messages_is_counted_once() -> None:
+    """By each adapter on one memory, and after each resume."""
+    store = InMemoryStore()
+    held = memory(store=store, session_id="s", tools=[{"name": "given"}])
+    beside = [{"instructions": "Be brief."}]
+    for _ in range(3):
+        MessageTrimmer(held).history.context([HumanMessage("a")], beside=beside, keep=False)
+        assert len(held.tools) == 2
+        held = Memory.resume(store, "s", counter=held.accountant.counter)
+    held.set_tools([{"name": "other"}])
+    MessageTrimmer(held).history.context([HumanMessage("a")], beside=beside, keep=False)
+    assert "other" in str(held.tools)
+    assert "Be brief." in str(held.tools)
+    MessageTrimmer(held)([HumanMessage("a")])
+    assert len(held.tools) == 1
+
+
+def test_what_was_added_to_the_memory_may_be_said_again() -> None:
+    """In the same words, behind a history that the framework has cut."""
+    held = memory()
+    held.append(Message.user("yes"))
+    trim = MessageTrimmer(held)
+    said: list[BaseMessage] = [HumanMessage("one"), AIMessage("uno"), HumanMessage("two")]
+    trim(said)
+    shown = trim([*said[1:], AIMessage("dos"), HumanMessage("yes")])
+    assert ["yes", "one", "uno", "two", "dos", "yes"] == [message.content for message in shown]
+
+
+def test_what_others_do_to_the_memory_is_seen() -> None:
+    """Two adapters on one memory, one after the other, and a reset behind their backs."""
+    held = memory()
+    one, two = MessageTrimmer(held), MessageTrimmer(held)
+    said: list[BaseMessage] = [HumanMessage("one"), AIMessage("uno"), HumanMessage("two")]
+    one(said)
+    more = [*said, AIMessage("dos"), HumanMessage("three")]
+    assert more == two(more)
+    assert more == one(more)
+    assert held.stats.messages == 4
+    held.reset()
+    assert said == one(said)
+    assert held.stats.messages == 2
+
+
+def test_two_threads_wait_for_each_other() -> None:
+    """Calls at once are calls one after another: none is refused, nothing is recorded twice."""
+    held = memory(20_000)
+    trim = MessageTrimmer(held)
+    said: list[BaseMessage] = []
+    for turn in range(30):
+        said += [HumanMessage(f"Question {turn}?"), AIMessage(f"Answer {turn}.")]
+    with ThreadPoolExecutor(8) as pool:
+        shown = list(pool.map(trim, [[*said, HumanMessage("And?")]] * 16))
+    assert all(one == shown[0] for one in shown)
+    assert held.stats.messages == 60
+
+
+def test_objects_that_left_are_let_go() -> None:
+    """The agent keeps its history; the adapter holds what stands in the context."""
+    trim, shown = MessageTrimmer(memory(400)), list[BaseMessage]()
+    said: list[BaseMessage] = []
+    for turn in range(40):
+        said += [HumanMessage(f"Question {turn}? " * 5), AIMessage(f"Answer {turn}. " * 5)]
+        shown = trim([*said, HumanMessage("And?")])
+    assert len(trim.history._wholes) <= len(shown) + 1
+
+
+def test_a_summary_is_made_in_the_background() -> None:
+    """A summarizer that asks a model begins where something has left, as after a chat's reply."""
+    asked = Event()
+
+    def summarize(_: Context) -> str:
+        asked.set()
+        return "They asked."
+
+    summarizer = BackendSummarizer(CallableBackend(summarize))
+    trim = MessageTrimmer(memory(600, summarizer=summarizer))
+    said: list[BaseMessage] = []
+    while not trim.history.memory.stats.evictions:
+        said += [HumanMessage("Question? " * 10), AIMessage("Answer. " * 10)]
+        trim([*said, HumanMessage("And?")])
+    assert asked.wait(30)
+
+
+def test_an_agent_on_an_event_loop_bounds_its_requests() -> None:
+    """Asynchronously, and the shape of the answer is counted too."""
+    model, held = Scripted(), memory()
+    shape = {"title": "Place", "type": "object", "properties": {"shelf": {"type": "string"}}}
+    agent: Any = create_agent(
+        model,
+        [look_up],
+        middleware=[MemoryMiddleware(held)],
+        response_format=ToolStrategy(shape, handle_errors=False),
+    )
+    asyncio.run(agent.ainvoke({"messages": [HumanMessage("Where?")]}))
+    assert len(model.sent) == 2
+    assert "shelf" in str(held.tools)
+
+
+def test_runs_that_fail_and_words_that_recur_are_told_apart() -> None:
+    """Whatever was said before, in this process and after resumes."""
+    wander(lambda held: MessageTrimmer(held).history, tell, keep=False, resumes=True)

@@ -19,7 +19,7 @@ from llama_index.core.base.llms import types as t
 from llama_index.core.llms import ChatMessage, MockLLM
 from llama_index.core.llms.llm import ToolSelection
 
-from finite_memory_core import Memory, Message
+from finite_memory_core import BudgetError, Memory, Message
 from finite_memory_core.integrations.llama_index import FiniteMemory
 from finite_memory_core.stores import InMemoryStore
 
@@ -210,6 +210,16 @@ def test_a_history_can_be_set_and_reset() -> None:
     assert said == adapter.get_all() == adapter.get("b")
     adapter.reset()
     assert adapter.get() == []
+
+
+def test_a_history_that_is_refused_changes_nothing() -> None:
+    """What was said before `set` still is."""
+    adapter = FiniteMemory(memory(200))
+    said = [ChatMessage("b"), ChatMessage("c", role="assistant")]
+    adapter.put_messages(said)
+    with pytest.raises(BudgetError):
+        adapter.set([ChatMessage("x" * 10_000)])
+    assert said == adapter.get_all() == adapter.get()
 
 
 def test_what_is_not_known_is_kept_counted_and_said() -> None:

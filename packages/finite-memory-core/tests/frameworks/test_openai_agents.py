@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings, strategies as st
 
 from . import require
@@ -23,13 +24,16 @@ from agents import (
     function_tool,
     set_tracing_disabled,
 )
+from agents.run import CallModelData, ModelInputData
 from openai.types.responses import (
     ResponseFunctionToolCall,
     ResponseOutputMessage,
     ResponseOutputText,
 )
+from pydantic import BaseModel
 
 from finite_memory_core import Memory, Message
+from finite_memory_core.integrations.history import HistoryError
 from finite_memory_core.integrations.openai_agents import MemorySession
 from finite_memory_core.stores import InMemoryStore
 
@@ -324,3 +328,43 @@ def test_what_is_not_known_is_kept_counted_and_said() -> None:
     assert any("hologram" in why for why in heard.fallbacks)
     assert held.stats.fallbacks["foreign message"] == 1
     assert held.stats.tokens_held > 100
+
+
+class Place(BaseModel):
+    """Where something is."""
+
+    shelf: str
+
+
+def test_the_shape_of_the_answer_is_counted() -> None:
+    """It goes with each request, as tools and instructions do."""
+    session = MemorySession(memory())
+    agent = Agent("worker", model=Scripted(), output_type=Place)
+    asked = ModelInputData(input=[{"role": "user", "content": "Where?"}], instructions=None)
+    data = CallModelData(model_data=asked, agent=agent, context=None)
+    assert asked == asyncio.run(session.model_input(data))
+    assert "shelf" in str(session.history.memory.tools)
+
+
+def test_the_filter_only_looks() -> None:
+    """What the session is told of later is recorded once, and nothing of it is taken back."""
+    session = MemorySession(memory())
+    user: Any = {"role": "user", "content": "Look."}
+    call: Any = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    result: Any = {"type": "function_call_output", "call_id": "c", "output": "seen"}
+    agent = Agent("worker", model=Scripted())
+
+    def ask(*items: Any) -> Any:
+        model_data = ModelInputData(input=[*items], instructions=None)
+        data = CallModelData(model_data=model_data, agent=agent, context=None)
+        return asyncio.run(session.model_input(data)).input
+
+    assert [user, call, result] == ask(user, call, result)
+    assert session.history.memory.stats.messages == 0
+    asyncio.run(session.add_items([user, call]))
+    with pytest.raises(HistoryError):
+        ask({"role": "user", "content": "rewritten by a handoff"})
+    assert session.history.memory.stats.messages == 2
+    asyncio.run(session.add_items([result]))
+    assert [user, call, result] == ask(user, call, result)
+    assert session.history.memory.stats.messages == 3

@@ -16,6 +16,7 @@ from . import require
 
 require("pydantic_ai")
 
+from pydantic import BaseModel
 from pydantic_ai import Agent, messages as m
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
@@ -24,9 +25,15 @@ from finite_memory_core.integrations.history import HistoryError
 from finite_memory_core.integrations.pydantic_ai import MemoryProcessor
 from finite_memory_core.stores import InMemoryStore
 
-from .driving import Heard, Replacing, Resending, hold, mark, memory
+from .driving import Heard, Replacing, Resending, hold, mark, memory, wander
 
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+class Place(BaseModel):
+    """Where something is."""
+
+    shelf: str
 
 
 def agent(model: FunctionModel, processor: MemoryProcessor) -> Agent[None, str]:
@@ -274,6 +281,25 @@ def test_tools_and_instructions_are_counted_by_the_hook() -> None:
     assert "Be brief." in str(held.tools)
 
 
+@pytest.mark.parametrize("kind", ["ToolOutput", "NativeOutput", "PromptedOutput"])
+def test_the_shape_of_the_output_is_counted_once(kind: str) -> None:
+    """However the model is told of it."""
+    pydantic_ai = pytest.importorskip("pydantic_ai")
+    capabilities = pytest.importorskip("pydantic_ai.capabilities", reason="pydantic-ai 1")
+    held = memory()
+    hook = capabilities.Hooks(before_model_request=MemoryProcessor(held).before_model_request)
+    said = '{"shelf": "A"}'
+
+    def answer(_: list[m.ModelMessage], info: AgentInfo) -> m.ModelResponse:
+        tools: list[Any] = [m.ToolCallPart(tool.name, said) for tool in info.output_tools]
+        return m.ModelResponse(tools or [m.TextPart(said)])
+
+    output_type: Any = getattr(pydantic_ai, kind)(Place)
+    worker: Any = Agent(FunctionModel(answer), output_type=output_type, capabilities=[hook])
+    assert asyncio.run(worker.run("Where?")).output == Place(shelf="A")
+    assert str(held.tools).count("'shelf': ") == 1
+
+
 # -- what is odd --------------------------------------------------------------------------------
 
 
@@ -304,3 +330,45 @@ def test_what_is_not_known_is_kept_counted_and_said() -> None:
     assert any("hologram" in why for why in heard.fallbacks)
     assert held.stats.fallbacks["foreign message"]
     assert held.stats.tokens_held > 100
+
+
+def test_quotes_of_a_context_are_not_recorded_after_a_resume() -> None:
+    """An agent that goes on with contexts sends them to another process; none of it was said."""
+    store = InMemoryStore()
+    held = memory(600, store=store, session_id="s", recall=Recall())
+    processor, said = MemoryProcessor(held), list[m.ModelMessage]()
+    for turn in range(40):
+        asked = tell(Message.user(f"What of part {turn} in the order of {turn % 7}? " * 2))
+        answer = tell(Message.assistant(f"Part {turn} is on shelf {turn % 5}. " * 2))
+        said = [*processor([*said, asked]), answer]
+    assert held.stats.recalled
+    sent = m.ModelMessagesTypeAdapter.dump_json([*said, tell(Message.user("And?"))])
+    again = Memory.resume(store, "s", counter=held.accountant.counter)
+    MemoryProcessor(again)(m.ModelMessagesTypeAdapter.validate_json(sent))
+    assert again.stats.messages == 80
+    assert not any("[Recalled" in message.text for message in again.transcript)
+
+
+def test_a_failed_run_is_taken_back_where_the_agent_goes_on_with_contexts() -> None:
+    """What was cut is sent again without the failed run, twice."""
+    held = memory(600, recall=Recall())
+    processor, said = MemoryProcessor(held), list[m.ModelMessage]()
+    for turn in range(40):
+        asked = tell(Message.user(f"What of part {turn} in the order of {turn % 7}? " * 2))
+        said = [*processor([*said, asked]), tell(Message.assistant(f"On shelf {turn % 5}. " * 2))]
+    call = m.ModelResponse([m.ToolCallPart("look", "{}", "c1")])
+    result = m.ModelRequest([m.ToolReturnPart("look", "seen", "c1")])
+    for turn in range(2):
+        run = [*processor([*said, tell(Message.user(f"Look {turn}."))]), call, result]
+        processor(run)
+        assert held.stats.messages == 82 + 2 * turn
+    shown = processor([*said, tell(Message.user("Forget it."))])
+    assert "Look" not in str(shown)
+    assert "Forget it." in str(shown[-1])
+    assert held.stats.forgotten == 4
+
+
+def test_runs_that_fail_and_words_that_recur_are_told_apart() -> None:
+    """Whether the agent goes on with its history, or with contexts."""
+    wander(lambda held: MemoryProcessor(held).history, tell, keep=False, resumes=True)
+    wander(lambda held: MemoryProcessor(held).history, tell, keep=True, resumes=False)

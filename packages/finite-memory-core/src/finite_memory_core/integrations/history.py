@@ -12,10 +12,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from functools import wraps
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from ..errors import MessageError, MissingExtraError, ToolCallError
-from ..messages import Message, Part, Role, ToolCall
+from ..messages import Message, Part, Role, ToolCall, thaw
 from ..tombstone import is_tombstone
 from ..window import MARK
 
@@ -83,6 +85,10 @@ class Codec(Protocol[Item]):
         """Return the atom whose JSON text was stored."""
         ...
 
+    def is_ours(self, atom: Atom) -> bool:
+        """Whether it can be told that `say` made it: for who sends a context of old back."""
+        ...
+
     def shortened(self, atom: Atom, text: str) -> Atom:
         """Return `atom` with `text` in the place of its own."""
         ...
@@ -94,6 +100,29 @@ class Codec(Protocol[Item]):
     def join(self, atoms: Sequence[Atom]) -> list[Item]:
         """Return the history that has these atoms; the inverse of `cut`."""
         ...
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _alone(method: Callable[P, T]) -> Callable[P, T]:
+    """Return a method of `History` that waits for others of the same object to end."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        history: Any = args[0]
+        with history._lock:
+            return method(*args, **kwargs)
+
+    return call
+
+
+class _Behind(NamedTuple):
+    """What of a history was known, in pieces that are equal, and what is new behind it."""
+
+    same: int
+    new: Sequence[Atom]
 
 
 class _Handed(NamedTuple):
@@ -119,18 +148,29 @@ class History(Generic[Item]):
     def __init__(self, memory: Memory, codec: Codec[Item]) -> None:
         self.memory = memory
         self._codec = codec
-        self._given = tuple(memory.tools)
+        self._lock = RLock()
+        self._tools: Sequence[Mapping[str, Any]] | None = None
         self._beside: tuple[str, ...] = ()
-        self._erasures = -1
+        self._held = (-1, 0)  # erasures and messages of the memory, as far as they are known here
         self._known: list[bytes] = []
-        self._ours: set[bytes] = set()
+        self._waits = False  # whether what was recorded last asks for tools
+        self._ours: set[bytes] = (
+            set()
+        )  # the memory's own: summary, bridge, recalled, clipped, quoted
+        self._added: set[bytes] = set()  # what somebody appended to the memory
         self._handed: _Handed | None = None
         self._wholes: dict[bytes, Atom] = {}
 
     # -- what frameworks call -------------------------------------------------------------------
 
+    @_alone
     def context(
-        self, items: Sequence[Item], *, beside: Iterable[Mapping[str, Any]] = (), keep: bool = True
+        self,
+        items: Sequence[Item],
+        *,
+        beside: Iterable[Mapping[str, Any]] = (),
+        keep: bool = True,
+        records: bool = True,
     ) -> list[Item]:
         """Return what of the history `items` the model should see, within the budget.
 
@@ -140,6 +180,8 @@ class History(Generic[Item]):
             beside: what goes with the request beside messages and is counted: tool schemas,
                 instructions.
             keep: whether the framework will send back what is returned in the place of `items`.
+            records: whether what was answered is recorded, and a run that failed taken back. Not
+                where `append` is told of it.
 
         Raises:
             HistoryError: it continues neither.
@@ -148,19 +190,21 @@ class History(Generic[Item]):
         self._sync()
         self._count_beside(beside)
         atoms = self._codec.cut(items)
-        reads = self._codec.read(new := self._new(atoms))
-        said = max(
-            (i for i, r in enumerate(reads, 1) if r.message.role is Role.ASSISTANT), default=0
-        )
+        reads = self._codec.read(new := self._new(atoms, records))
+        answers = (i for i, r in enumerate(reads, 1) if r.message.role is Role.ASSISTANT)
+        said = max(answers, default=0) if records else 0
         taken = sum(read.atoms for read in reads[:said])
         if said:
             self._record(reads[:said], new[:taken])
         self._remember(new)
         shown = self._preview(reads[said:], new[taken:])
+        staged = new[taken:]
         if keep:
-            self._hand_out(shown, new[taken:])
+            self._hand_out(shown, staged)
+        self._let_go([*shown, *staged])
         return self._codec.join(shown)
 
+    @_alone
     def append(self, items: Sequence[Item]) -> None:
         """Record what was said: all of `items` or none.
 
@@ -172,6 +216,7 @@ class History(Generic[Item]):
         self._record(self._codec.read(atoms), atoms)
         self._remember(atoms)
 
+    @_alone
     def standing(self, query: str | None = None) -> list[Item]:
         """Return the context of what is recorded; `query` as for `Memory.context`."""
         self._sync()
@@ -179,13 +224,16 @@ class History(Generic[Item]):
             return []
         shown = self._render(self.memory.context(query).messages)
         self._hand_out(shown, ())
+        self._let_go(shown)
         return self._codec.join(shown)
 
+    @_alone
     def everything(self) -> list[Item]:
         """Return all that was recorded, in the framework's messages; nothing is left out."""
         messages = [m for m in self.memory.transcript if not is_tombstone(m)]
         return self._codec.join([atom for m in messages for atom in self._said(m)])
 
+    @_alone
     def take_back(self) -> Item | None:
         """Forget what was said last, and return it; None where nothing was said.
 
@@ -207,26 +255,36 @@ class History(Generic[Item]):
             self._record(self._codec.read(again), again)
         return self._codec.join(atoms[-1:])[0]
 
+    @_alone
     def clear(self) -> None:
         """Forget the whole conversation and begin again with equal settings."""
         self.memory.reset()
-        self._erasures = -1
+        self._held = (-1, 0)
 
     # -- what is new ----------------------------------------------------------------------------
 
     def _sync(self) -> None:
-        """Learn what the memory holds, at first and after something was forgotten."""
-        erasures = self.memory.stats.erasures
-        if erasures == self._erasures:
+        """Learn what the memory holds: at first, and where others have changed it."""
+        stats = self.memory.stats
+        held, before = (stats.erasures, stats.messages), self._held
+        if held == before:
             return
-        self._erasures, self._handed, self._wholes = erasures, None, {}
-        texts = [text for message in self.memory.transcript for text in _atoms_of(message)]
-        self._known = [self._codec.load(text).identity for text in texts]
-        self._ours = set()
-        if self.memory.stats.messages:
+        said: Iterable[Message] = self.memory.transcript
+        if held[0] == before[0] and held[1] > before[1]:
+            said = self.memory.transcript[before[1] :]
+        else:
+            self._known, self._handed, self._wholes = [], None, {}
+            self._waits = False
+        said = [message for message in said if _atoms_of(message)]
+        if said:
+            self._waits = bool(said[-1].tool_calls)
+        texts = [text for message in said for text in _atoms_of(message)]
+        self._known += [self._codec.load(text).identity for text in texts]
+        self._held = held
+        if stats.messages:
             self._note_ours(self.memory.context().messages)
 
-    def _new(self, atoms: Sequence[Atom]) -> Sequence[Atom]:
+    def _new(self, atoms: Sequence[Atom], takes_back: bool) -> Sequence[Atom]:
         """Return the atoms that are not recorded yet."""
         ids = [atom.identity for atom in atoms]
         known = self._known
@@ -238,19 +296,41 @@ class History(Generic[Item]):
             recorded = known[handed.known :]
             if [atom.identity for atom in since[: len(recorded)]] == recorded:
                 return since[len(recorded) :]
-        own = [atom for atom in atoms if atom.identity not in self._ours]
-        return own[self._overlap([atom.identity for atom in own]) :]
+        found = self._behind(atoms, known)
+        run, gone = self._waiting_run() if self._waits and takes_back else ([], 0)
+        if run:  # it failed, if more of the history is explained without it
+            other = self._behind(atoms, known[: len(known) - gone])
+            if other is not None and (found is None or other.same > found.same):
+                self.memory.forget(*run)
+                self._sync()
+                return other.new
+        if found is None:
+            raise self._parted(ids)
+        return found.new
 
-    def _overlap(self, ids: Sequence[bytes]) -> int:
-        """Return how many of `ids` are what is left of the transcript, its end among it."""
+    def _behind(self, atoms: Sequence[Atom], known: Sequence[bytes]) -> _Behind | None:
+        """Return what stands behind what is left of `known`; None where it does not go on."""
+        beside, is_ours = self._ours | self._added, self._codec.is_ours
+        own = [i for i, a in enumerate(atoms) if a.identity not in beside and not is_ours(a)]
+        end = _overlap([atoms[i].identity for i in own], known)
+        if not end:
+            return None if end is None else _Behind(0, [atoms[i] for i in own])
+        # What was added to the memory by others may be said again, in the same words.
+        behind = atoms[own[end - 1] + 1 :]
+        ours = self._ours
+        new = [atom for atom in behind if atom.identity not in ours and not is_ours(atom)]
+        return _Behind(end, new)
+
+    def _waiting_run(self) -> tuple[list[int], int]:
+        """Return the places of a run that waits for its tools, and how many atoms it is."""
+        transcript = list(self.memory.transcript)
+        run = _unfinished(transcript)
+        return run, sum(len(_atoms_of(transcript[place])) for place in run)
+
+    def _parted(self, ids: Sequence[bytes]) -> HistoryError:
         known = self._known
-        for end in range(len(ids), 0, -1):
-            if ids[end - 1] == known[-1] and _is_subsequence(ids[:end], known):
-                return end
-        same = 0
-        while ids[same : same + 1] == known[same : same + 1] != []:
-            same += 1
-        raise HistoryError(
+        same = _common(ids, known)
+        return HistoryError(
             f"this history of {len(ids)} pieces does not continue the {len(known)} that session "
             f"{self.memory.session_id!r} holds: they part after {same}. Give each conversation a "
             "memory of its own; where something was taken back on purpose, `Memory.forget` it"
@@ -262,6 +342,11 @@ class History(Generic[Item]):
         with self.memory.turn() as turn:
             self._place(turn, reads, atoms)
         self._known += [atom.identity for atom in atoms]
+        self._held = (self._held[0], self._held[1] + len(reads))
+        if reads:
+            self._waits = bool(reads[-1].message.tool_calls)
+        self.memory.summarize_later()
+        self.memory.index_later()
 
     def _preview(self, reads: Sequence[Read], atoms: Sequence[Atom]) -> list[Atom]:
         with self._undone() as turn:
@@ -292,10 +377,15 @@ class History(Generic[Item]):
                 turn.fall_back("foreign message", f"it is quoted, for its place is wrong: {error}")
 
     def _count_beside(self, beside: Iterable[Mapping[str, Any]]) -> None:
-        texts = tuple(_dumps(schema)[0] for schema in beside)
+        texts = tuple(plain(_dumps(schema)[0]) for schema in beside)
+        tools = self.memory.tools
+        if tools is not self._tools:  # a resumed memory counts what went beside its last request
+            self._beside = tuple(_dumps(thaw(tool[KEY]))[0] for tool in tools if KEY in tool)
         if texts != self._beside:
-            self.memory.set_tools([*self._given, *(json.loads(plain(text)) for text in texts)])
+            given = [tool for tool in tools if KEY not in tool]
+            self.memory.set_tools([*given, *({KEY: json.loads(text)} for text in texts)])
             self._beside = texts
+        self._tools = self.memory.tools
 
     # -- the way back ---------------------------------------------------------------------------
 
@@ -327,20 +417,26 @@ class History(Generic[Item]):
 
     def _note_ours(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            own = not _atoms_of(message) or MARK in message.metadata
-            if own or message.metadata[KEY].get("quoted"):
+            if MARK in message.metadata or (
+                _atoms_of(message) and message.metadata[KEY].get("quoted")
+            ):
                 self._ours |= {atom.identity for atom in self._atoms(message)}
+            elif not _atoms_of(message):
+                self._added |= {atom.identity for atom in self._atoms(message)}
 
     def _remember(self, new: Sequence[Atom]) -> None:
-        """Keep the framework's own objects of what is new; what left is let go."""
+        """Keep the framework's own objects of what is new."""
         self._wholes |= {digest(atom.text): atom for atom in new}
 
     def _hand_out(self, shown: Sequence[Atom], staged: Sequence[Atom]) -> None:
         self._handed = _Handed(
             tuple(atom.identity for atom in shown), len(self._known), tuple(staged)
         )
-        here = {digest(atom.text): atom for atom in shown}
-        self._wholes = {**here, **{digest(atom.text): atom for atom in staged}}
+
+    def _let_go(self, atoms: Sequence[Atom]) -> None:
+        """Keep no object but those of `atoms`, and those that JSON does not tell whole."""
+        odd = {key: atom for key, atom in self._wholes.items() if atom.problem is not None}
+        self._wholes = odd | {digest(atom.text): atom for atom in atoms}
 
 
 # -- what codecs share --------------------------------------------------------------------------
@@ -449,6 +545,45 @@ def _quoted(message: Message) -> Message:
 def _atoms_of(message: Message) -> Sequence[str]:
     foreign = message.metadata.get(KEY)
     return foreign.get("atoms", ()) if isinstance(foreign, Mapping) else ()
+
+
+def _unfinished(transcript: Sequence[Message]) -> list[int]:
+    """Return the places of a run that waits for results of its tools, its question included."""
+    places = [i for i, message in enumerate(transcript) if _atoms_of(message)]
+    start, waiting, is_newest = len(places), False, True
+    while start and _is_work(message := transcript[places[start - 1]]):
+        if is_newest and message.role is Role.ASSISTANT:
+            answered = {transcript[i].tool_call_id for i in places[start:]}
+            waiting = any(asked.id not in answered for asked in message.tool_calls)
+            is_newest = False
+        start -= 1
+    while start and not _is_work(transcript[places[start - 1]]):
+        start -= 1
+    return places[start:] if waiting else []
+
+
+def _is_work(message: Message) -> bool:
+    """Whether it is an answer or a tool's result, quoted ones included."""
+    return message.role in (Role.ASSISTANT, Role.TOOL) or bool(message.metadata[KEY].get("quoted"))
+
+
+def _overlap(ids: Sequence[bytes], known: Sequence[bytes]) -> int | None:
+    """Return how many of `ids` are what is left of `known`, its end among it; None for none."""
+    if not known:
+        return 0
+    for end in range(len(ids), 0, -1):
+        if ids[end - 1] == known[-1] and _is_subsequence(ids[:end], known):
+            # Equal words: it may be the beginning, from which another way is taken.
+            same = _common(ids, known)
+            branches = same > end or (same == end and ids[:end] != known[-end:])
+            return None if branches else end
+    return None
+
+
+def _common(ids: Sequence[bytes], known: Sequence[bytes]) -> int:
+    """Return how many pieces two histories begin with alike."""
+    pairs = enumerate(zip(ids, known, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(ids), len(known)))
 
 
 def _is_subsequence(ids: Sequence[bytes], known: Sequence[bytes]) -> bool:

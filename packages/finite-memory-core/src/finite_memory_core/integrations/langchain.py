@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from .history import (
 
 try:
     from langchain.agents.middleware import AgentMiddleware
+    from langchain.agents.structured_output import ToolStrategy
     from langchain_core.messages import (
         AIMessage,
         BaseMessage,
@@ -95,14 +97,25 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         return handler(self._bounded(request))
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
-        """Call the model with the bounded request, on an event loop."""
-        return await handler(self._bounded(request))
+        """Do the same on an event loop, which goes on while the memory works."""
+        return await handler(await asyncio.to_thread(self._bounded, request))
 
     def _bounded(self, request: Any) -> Any:
         tools = [t if isinstance(t, dict) else convert_to_openai_tool(t) for t in request.tools]
         said = [{"instructions": request.system_prompt}] if request.system_prompt else []
-        messages = self.history.context(request.messages, beside=[*said, *tools], keep=False)
+        beside = [*said, *tools, *_schemas(request.response_format)]
+        messages = self.history.context(request.messages, beside=beside, keep=False)
         return request.override(messages=messages)
+
+
+def _schemas(response_format: Any) -> list[dict[str, Any]]:
+    """Return what the model is told of the shape that its answer should have."""
+    one = getattr(response_format, "schema_spec", None)
+    specs = getattr(response_format, "schema_specs", () if one is None else (one,))
+    if specs:
+        return [{"name": spec.name, "schema": spec.json_schema} for spec in specs]
+    schema = getattr(response_format, "schema", None)
+    return [] if schema is None else _schemas(ToolStrategy(schema))  # how it is asked for is open
 
 
 class _Codec:
@@ -118,6 +131,9 @@ class _Codec:
 
     def load(self, text: str) -> Atom:
         return stored(text)
+
+    def is_ours(self, atom: Atom) -> bool:  # noqa: ARG002
+        return False  # nobody sends a context back but who got it from this object
 
     def shortened(self, atom: Atom, text: str) -> Atom:
         return self.cut([_whole(atom).model_copy(update={"content": text})])[0]
@@ -169,9 +185,7 @@ def _read(message: BaseMessage) -> Read:
         )
     if role is None:
         problem = f"a message of type {message.type!r} is not known; it is kept, and counted whole"
-    calls = [
-        call(c["id"], c["name"], json.dumps(c["args"])) for c in getattr(message, "tool_calls", ())
-    ]
+    calls = [call(c["id"], c["name"], c["args"]) for c in getattr(message, "tool_calls", ())]
     parts = _parts(message, bool(calls))
     content = content_of(parts) if parts or not calls else None
     name = plain(message.name) if message.name else None

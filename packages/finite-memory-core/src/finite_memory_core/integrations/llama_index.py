@@ -88,9 +88,17 @@ class FiniteMemory(BaseMemory):
         self.history.append(messages)
 
     def set(self, messages: list[ChatMessage]) -> None:
-        """Begin again with `messages` in the place of all that was said."""
+        """Begin again with `messages` in the place of all that was said.
+
+        If they are refused, what was said before is recorded again.
+        """
+        before = self.history.everything()
         self.history.clear()
-        self.history.append(messages)
+        try:
+            self.history.append(messages)
+        except BaseException:
+            self.history.append(before)
+            raise
 
     def reset(self) -> None:
         """Forget the whole conversation."""
@@ -110,6 +118,9 @@ class _Codec:
 
     def load(self, text: str) -> Atom:
         return stored(text)
+
+    def is_ours(self, atom: Atom) -> bool:  # noqa: ARG002
+        return False  # nobody sends a context back but who got it from this object
 
     def shortened(self, atom: Atom, text: str) -> Atom:
         message = _whole(atom)

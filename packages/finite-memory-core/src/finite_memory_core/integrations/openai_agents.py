@@ -35,7 +35,7 @@ from .history import (
 )
 
 try:
-    from agents import FunctionTool
+    from agents import AgentOutputSchema, AgentOutputSchemaBase, FunctionTool
 except ImportError as error:
     raise missing("openai-agents", error) from error
 
@@ -82,7 +82,7 @@ class MemorySession:
         """Forget the whole conversation."""
         await asyncio.to_thread(self.history.clear)
 
-    def model_input(self, data: CallModelData[Any]) -> ModelInputData:
+    async def model_input(self, data: CallModelData[Any]) -> ModelInputData:
         """Bound one call's input, with instructions and tools counted; a `RunConfig` filter."""
         asked = data.model_data
         beside: list[dict[str, Any]] = [
@@ -92,7 +92,21 @@ class MemorySession:
         ]
         if asked.instructions:
             beside.append({"instructions": asked.instructions})
-        return replace(asked, input=self.history.context(asked.input, beside=beside, keep=False))
+        beside += _output_schema(data.agent.output_type)
+        shown = await asyncio.to_thread(
+            self.history.context, asked.input, beside=beside, keep=False, records=False
+        )
+        return replace(asked, input=shown)
+
+
+def _output_schema(output_type: Any) -> list[dict[str, Any]]:
+    """Return what the model is told of the shape that its answer should have."""
+    if output_type is None or output_type is str:
+        return []
+    schema = output_type
+    if not isinstance(schema, AgentOutputSchemaBase):
+        schema = AgentOutputSchema(output_type, strict_json_schema=False)
+    return [] if schema.is_plain_text() else [{"output": schema.json_schema()}]
 
 
 class _Codec:
@@ -122,6 +136,9 @@ class _Codec:
 
     def load(self, text: str) -> Atom:
         return stored(text, _same)
+
+    def is_ours(self, atom: Atom) -> bool:  # noqa: ARG002
+        return False  # nobody sends a context back but who got it from this object
 
     def shortened(self, atom: Atom, text: str) -> Atom:
         item = json.loads(atom.text)

@@ -11,6 +11,7 @@ pydantic-ai 1, ``capabilities=[ProcessHistory(processor)]`` in 2.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -98,8 +99,11 @@ class MemoryProcessor:
         said = [part.content for part in parameters.instruction_parts or ()]
         if said:
             beside.append({"instructions": said})
-        request_context.messages = self.history.context(
-            request_context.messages, beside=beside, keep=False
+        output = parameters.output_object
+        if output is not None and not parameters.output_tools:  # these tell it themselves
+            beside.append({"output": output.json_schema, "description": output.description})
+        request_context.messages = await asyncio.to_thread(
+            self.history.context, request_context.messages, beside=beside, keep=False
         )
         return request_context
 
@@ -124,6 +128,10 @@ class _Codec:
 
     def load(self, text: str) -> Atom:
         return stored(text, _same)
+
+    def is_ours(self, atom: Atom) -> bool:
+        part: Any = next(iter(_whole(atom).parts), None)
+        return getattr(part, "timestamp", None) == _UNKNOWN_TIME
 
     def shortened(self, atom: Atom, text: str) -> Atom:
         message: Any = _whole(atom)

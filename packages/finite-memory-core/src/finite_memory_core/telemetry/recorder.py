@@ -6,6 +6,7 @@ For a bug report: unless it is told otherwise, a dump holds nothing of what was 
 from __future__ import annotations
 
 import platform
+import threading
 from collections import deque
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -64,16 +65,18 @@ class TurnRecorder:
         self._turns: deque[tuple[TurnEnded | TurnFailed, tuple[MemoryEvent, ...]]]
         self._turns = deque(maxlen=turns)
         self._events: deque[MemoryEvent] = deque(maxlen=MOST_EVENTS)
+        self._lock = threading.Lock()  # several memories may tell one recorder, each in its thread
 
     def __call__(self, event: MemoryEvent, /) -> None:
         """Keep `event`, and with the last one of a turn that turn."""
-        if isinstance(event, TurnEnded | TurnFailed) and event.trace is not None:
-            mine = [e for e in self._events if e.session_id == event.session_id]
-            others = [e for e in self._events if e.session_id != event.session_id]
-            self._turns.append((event, tuple(mine)))
-            self._events = deque(others, maxlen=MOST_EVENTS)
-        else:
-            self._events.append(event)
+        with self._lock:
+            if isinstance(event, TurnEnded | TurnFailed) and event.trace is not None:
+                mine = [e for e in self._events if e.session_id == event.session_id]
+                others = [e for e in self._events if e.session_id != event.session_id]
+                self._turns.append((event, tuple(mine)))
+                self._events = deque(others, maxlen=MOST_EVENTS)
+            else:
+                self._events.append(event)
 
     def __len__(self) -> int:
         """Return how many turns are kept."""
@@ -94,13 +97,15 @@ class TurnRecorder:
                 errors stay.
         """
         write = _Writer(Redactor() if redact else Plain())
+        with self._lock:
+            turns = list(self._turns)
         dumped: dict[str, Any] = {
             "format": FORMAT,
             "version": version(_DISTRIBUTION),
             "python": platform.python_version(),
             "platform": platform.system(),
             "redacted": redact,
-            "turns": [write.turn(event, events) for event, events in self._turns],
+            "turns": [write.turn(event, events) for event, events in turns],
         }
         if memory is not None:
             dumped["memory"] = write.memory(memory)
