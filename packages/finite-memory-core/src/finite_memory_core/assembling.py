@@ -62,9 +62,9 @@ class Assembler:
         tokens = corrected(standing, factor)
         if tokens + limits.reserve > limits.budget:
             raise _over(state, tokens)
-        bring_back, watch = self._recaller.bring_back, fold.journal.watch
-        if watch is not None and self._recaller.recalls:
-            bring_back = watch.timed("recall", bring_back)
+        bring_back = self._recaller.bring_back
+        if fold.journal.watch is not None and self._recaller.recalls:
+            bring_back = fold.journal.watch.timed("recall", bring_back)
         recalled = bring_back(fold, query, recorder.version.messages)
         self.tell_of_recall()
         counted = standing

@@ -93,9 +93,9 @@ class Recorder:
             if erased is not None:
                 gone = self.store.erase(self.session_id, version, *erased, events)
             elif staged or events:
-                append, watch = self.store.append, fold.journal.watch
-                if watch is not None:
-                    append = watch.timed("commit", append)
+                append = self.store.append
+                if fold.journal.watch is not None:
+                    append = fold.journal.watch.timed("commit", append)
                 append(self.session_id, version, staged, events)
         except FiniteMemoryError:
             fold.rewind(mark)

@@ -102,8 +102,8 @@ class SummaryKeeper:
         self, summarizer: Summarizer, running: Running, left: Sequence[Block], room: int
     ) -> tuple[str, tuple[Waiting, ...]]:
         """Return the text that stands from now on, and what of `left` is in it."""
-        watch = self._journal.watch
-        asking = ask if watch is None else watch.timed("summary", ask)
+        journal = self._journal
+        asking = ask if journal.watch is None else journal.watch.timed("summary", ask)
         vetted = asking(summarizer, running, left, room, self._accountant)
         if vetted.problem is not None:
             self._journal.fall_back("summarizer", vetted.problem)
