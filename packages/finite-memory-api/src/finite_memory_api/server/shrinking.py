@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finite_memory_core.fold import KEPT_MOST, KEPT_UNKNOWN
+from finite_memory_core.limits import KEPT_MOST, KEPT_UNKNOWN
 
 from ..errors import PromptTooLongError
 from ..failures import failure
