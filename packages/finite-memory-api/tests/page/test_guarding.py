@@ -115,6 +115,7 @@ def test_this_page_may_ask(served: Served) -> None:
         ("preview", b'{"budget": "many"}', 400),
         ("preview", b'{"policy": "os.system"}', 400),
         ("preview", b'{"budget": 0}', 400),
+        ("preview", b'{"budget": 1%s}' % (b"0" * 400), 400),
         ("search", b'{"query": " "}', 400),
         ("chat", b'{"text": ""}', 400),
         ("chat", b'{"text": 7}', 400),

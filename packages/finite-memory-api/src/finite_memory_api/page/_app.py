@@ -45,6 +45,8 @@ _OPEN = frozenset(["/", *(f"/{name}" for name in FILES if name != "page.html")])
 """The paths that need no token; whatever else is asked for does."""
 MOST_BODY = 4 << 20
 MOST_HITS = 50
+MOST_BUDGET = 1 << 53
+_TALKING = "a turn is under way; wait for its reply, or stop it"
 
 
 class Watched:
@@ -163,6 +165,8 @@ class Page:
         self._check_host = check_host
         self._replays, self._histories = Replays(), Replays()
         self._talking = False
+        self._reading = asyncio.Lock()  # held while something long reads the memory
+        self._previews = 0
         self.app = _Guarded(Starlette(routes=[*self._files(), *self._routes()]), self._check)
 
     def mounted(self, path: str) -> list[BaseRoute]:
@@ -277,7 +281,8 @@ class Page:
         query = asked.get("query")
         if not isinstance(query, str) or not query.strip():
             raise ConfigError("type what to look for")
-        hits = await apart(watched.view.search, query, MOST_HITS)
+        async with self._reading:
+            hits = await apart(watched.view.search, query, MOST_HITS)
         found = [
             {
                 "index": hit.index,
@@ -295,7 +300,14 @@ class Page:
     async def _preview(self, request: Request) -> Response:
         asked = await _body(request)
         watched = await self._watched(request)
-        found = await apart(watched.view.dry_run, *_settings(asked))
+        if self._talking:
+            raise BusyError("a turn is under way; preview again when its reply is there")
+        self._previews += 1
+        own = self._previews
+        async with self._reading:
+            if own != self._previews:
+                raise BusyError("another preview was asked for meanwhile")
+            found = await apart(watched.view.dry_run, *_settings(asked))
         return JSONResponse(found)
 
     async def _replay(self, request: Request) -> Response:
@@ -338,12 +350,17 @@ class Page:
         if not isinstance(text, str) or not text.strip():
             raise ConfigError("type something to say")
         if self._talking:
-            raise BusyError("a turn is under way; wait for its reply, or stop it")
+            raise BusyError(_TALKING)
         return _stream(self._reply(chat, text))
 
     async def _reply(self, chat: Chat, text: str) -> AsyncIterator[bytes]:
+        if self._talking:  # two were asked for at one time
+            yield framed("failed", {"error": _TALKING})
+            return
         self._talking = True
         try:
+            async with self._reading:
+                pass  # a turn begins on the event loop: it must not wait for the memory's lock
             async with aclosing(chat.astream(text)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
                     if piece.text:
@@ -462,6 +479,8 @@ def _settings(asked: dict[str, Any]) -> tuple[int | None, str | None]:
     budget, policy = asked.get("budget"), asked.get("policy")
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
         raise Refusal(400, f"budget must be a whole number of tokens, got {budget!r:.40}")
+    if budget is not None and budget > MOST_BUDGET:
+        raise Refusal(400, f"budget must be {MOST_BUDGET} tokens at most")
     if policy is not None and policy not in POLICIES:
         raise Refusal(400, f"there is no policy {policy!r:.40}")
     return budget, policy
