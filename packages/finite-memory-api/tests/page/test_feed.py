@@ -114,6 +114,7 @@ def test_what_is_kept_is_bounded_in_bytes() -> None:
 
     async def run() -> None:
         feed = Feed()
+        first = feed.last
         for _ in range(5):
             first = feed.last
             feed.publish("update", "x" * (MOST_BYTES // 2))

@@ -145,7 +145,9 @@ def test_bad_numbers_are_refused(served: Served, query: str) -> None:
     assert 400 == get(served, f"api/texts?id={session}&{query}", SHOWN).status_code
 
 
-@pytest.mark.parametrize("path", ["api", "api/", "api//state", "%2fapi/state", "x", "static/main.js"])
+@pytest.mark.parametrize(
+    "path", ["api", "api/", "api//state", "%2fapi/state", "x", "static/main.js"]
+)
 def test_what_is_no_file_of_the_page_needs_the_token(served: Served, path: str) -> None:
     """Whether there is such a path or not."""
     assert 401 == get(served, path, {}).status_code

@@ -222,9 +222,9 @@ def test_who_follows_a_session_keeps_it_while_others_are_looked_at() -> None:
     async def run() -> None:
         source = source_of()
         names = [b"%d" % number for number in range(2 * MOST_WATCHED)]
-        for name in names:
-            source.hear(answered(name, 3))
-        first, *others = [name.ljust(16).hex() for name in names]
+        for spoke in names:
+            source.hear(answered(spoke, 3))
+        first, *others = [spoken.ljust(16).hex() for spoken in names]
         followed = await source.watched(first)
         stream = followed.feed.follow(followed.feed.last)
         await anext(stream)

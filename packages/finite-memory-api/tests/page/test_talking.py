@@ -24,9 +24,7 @@ SECONDS = 60.0
 def post(served: Served, name: str, body: Any) -> httpx2.Response:
     query = {"id": served.chat.memory.session_id}
     url = f"{served.url}/api/{name}"
-    return httpx2.post(
-        url, params=query, headers=SHOWN, json=body, verify=PLAIN, timeout=SECONDS
-    )
+    return httpx2.post(url, params=query, headers=SHOWN, json=body, verify=PLAIN, timeout=SECONDS)
 
 
 class Slowly:

@@ -274,7 +274,7 @@ def test_what_another_process_forgets_is_shown_as_forgotten(tmp_path: Path) -> N
 
 def test_what_is_kept_of_ten_thousand_turns_is_bounded() -> None:
     """The last ones, for who comes now and for who follows."""
-    chat, view = live()
+    _, view = live()
     told, journal = Told(view), view.journal
     for number in range(2 * MOST_TURNS + 5):
         with journal.lock:
@@ -290,7 +290,7 @@ def test_what_is_kept_of_ten_thousand_turns_is_bounded() -> None:
 
 
 def test_what_leaves_again_and_again_is_noted_once() -> None:
-    """As on a server without a store, where a history that was edited is looked at from its start."""
+    """As on a server, where a history that was edited is folded from its start."""
     chat, _ = live()
     for message in harbour(40):
         chat.memory.append(message)

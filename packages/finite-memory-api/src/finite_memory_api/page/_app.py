@@ -84,7 +84,7 @@ class Watched:
             except FiniteMemoryError as error:
                 self._tell_gone(str(error))
                 return
-            except Exception as error:  # or it would be told of nothing more, and not say so
+            except Exception as error:  # noqa: BLE001  (or the page would stand still, and not say so)
                 _LOG.exception("session %s cannot be shown", self.view.id)
                 self._tell_gone(f"session {self.view.id!r} cannot be shown: {error!r:.200}")
                 return

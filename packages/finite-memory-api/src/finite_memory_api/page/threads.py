@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 MOST_THREADS = 8
-_P, _T = ParamSpec("_P"), TypeVar("_T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _EXECUTOR = ThreadPoolExecutor(MOST_THREADS, "finite-memory-page")
 
 
