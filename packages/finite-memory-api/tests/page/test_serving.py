@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from finite_memory_api.page import _serving
 from finite_memory_api.page._serving import MOST_HEARD, MOST_WATCHED, ServeSource
 from finite_memory_api.server import ServeSettings
 from finite_memory_api.server._app import Answered, Proxy
@@ -254,6 +255,22 @@ def test_a_session_that_is_looked_at_is_heard_of_however_many_speak_between() ->
         await source.aclose()
 
     asyncio.run(run())
+
+
+def test_what_is_heard_of_all_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their turns too; the one that spoke last stays."""
+    monkeypatch.setattr(_serving, "MOST_NOTED", 10)
+    source = source_of()
+    for number in range(30):
+        source.hear(answered(b"%d" % (number // 4), number + 1))
+    assert sum(heard.size for heard in source._heard.values()) <= 10
+    assert [b"7".ljust(16).hex()] == [*source._heard][-1:]
+
+
+def test_a_page_with_the_clients_token_cannot_be() -> None:
+    """It would show each client what all the others say."""
+    with pytest.raises(ConfigError, match="page_token"):
+        ServeSettings(400, ui=True, token="same", page_token="same")
 
 
 def test_what_another_process_let_go_is_not_shown_as_standing() -> None:

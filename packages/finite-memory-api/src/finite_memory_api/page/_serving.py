@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_LISTED, MOST_TITLED = 200, 50
 MOST_HEARD = 100
+MOST_NOTED = 200_000
+"""So many turns and reasons are held of all sessions together; one takes some 300 bytes."""
 MOST_WATCHED = 8
 POLL_SECONDS = 1.0
 """So often a store is asked whether others wrote to it, while somebody looks."""
@@ -44,6 +46,11 @@ class Heard:
         self.units = 0
         self.tokens = 0
         self.standing: Standing | None = None
+
+    @property
+    def size(self) -> int:
+        """How many turns and reasons it holds."""
+        return len(self.journal.turns) + len(self.journal.reasons)
 
     def take(self, event: Answered) -> None:
         """Take note of a request."""
@@ -91,6 +98,7 @@ class ServeSource(Source):
         name = bounded.stored or answered.session.hex()
         heard = self._of(name)
         heard.take(answered)
+        self._let_go()
         watched = self._watched.get(name)
         if watched is not None:
             if isinstance(watched.view, Counted):
@@ -98,16 +106,20 @@ class ServeSource(Source):
             watched.changed()
 
     def _of(self, name: str) -> Heard:
-        """Return what was heard of a session; what was heard of the one before the others goes."""
+        """Return what was heard of a session."""
         heard = self._heard.get(name)
         if heard is None:
             watched = self._watched.get(name)  # who looks on has what was heard of it so far
             made = Heard(Journal() if watched is None else watched.view.journal)
             heard = self._heard.setdefault(name, made)
         self._heard.move_to_end(name)
-        while len(self._heard) > MOST_HEARD:
-            self._heard.popitem(last=False)
         return heard
+
+    def _let_go(self) -> None:
+        """Drop what was heard of those that spoke before the others, where it has become much."""
+        noted = sum(heard.size for heard in [*self._heard.values()])
+        while len(self._heard) > 1 and (len(self._heard) > MOST_HEARD or noted > MOST_NOTED):
+            noted -= self._heard.popitem(last=False)[1].size
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the conversations, those that spoke last first."""
