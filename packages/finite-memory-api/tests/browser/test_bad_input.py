@@ -89,6 +89,21 @@ def test_a_dropped_connection_is_taken_up(chat_page: Starter, show: Show) -> Non
     expect(shown.page.get_by_text("While nobody listened.", exact=True)).to_have_count(1)
 
 
+def test_a_connection_that_falls_silent_is_given_up(chat_page: Starter, show: Show) -> None:
+    """As one through a tunnel that is no longer there: no end of it ever arrives."""
+    served = chat_page()  # with nothing that is worked out, after which it connects anew
+    shown = show(served)
+    shown.page.clock.install()
+    shown.page.reload()
+    shown.ready(0)
+    expect(shown.page.locator("#status")).to_have_text("Live")
+    with shown.page.expect_request("**/api/events?*"):
+        shown.page.clock.fast_forward(46_000)
+    expect(shown.page.locator("#status")).to_have_text("Live")
+    served.chat.send("Still there?")
+    shown.ready(2)
+
+
 def test_two_who_write_into_one_store(chat_page: Starter, show: Show, tmp_path: Path) -> None:
     """Another program wrote first: the turn is undone, and the page says why."""
     with SQLiteStore(tmp_path / "a.db") as store, SQLiteStore(tmp_path / "a.db") as other:

@@ -7,7 +7,7 @@ import json
 
 from hypothesis import given, strategies as st
 
-from finite_memory_api.page.feed import MOST_KEPT, Feed
+from finite_memory_api.page.feed import MOST_BYTES, MOST_KEPT, Feed
 
 
 def events(pieces: list[bytes]) -> list[tuple[str, object, str]]:
@@ -61,6 +61,65 @@ def test_what_is_too_long_ago_begins_anew() -> None:
         for last in (first, "", "-", "other-1", feed.last + "0", "x" * 9_000):
             [(kind, _, name)] = await take(feed, last, 1)
             assert ("reset", feed.last) == (kind, name)
+
+    asyncio.run(run())
+
+
+def test_who_reads_too_slowly_begins_anew() -> None:
+    """Nothing is left out in silence: what was missed may be a move, which nobody would notice."""
+
+    async def run() -> None:
+        feed = Feed()
+        stream = feed.follow(feed.last)
+        assert "hello" == events([await anext(stream)])[0][0]
+        feed.publish("update", 0)
+        assert 0 == events([await anext(stream)])[0][1]
+        for number in range(MOST_KEPT + 1):
+            feed.publish("update", number)
+        [(kind, _, name)] = events([await anext(stream)])
+        assert ("reset", feed.last) == (kind, name)
+        feed.publish("update", "next")
+        assert "next" == events([await anext(stream)])[0][1]
+        await stream.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+
+
+def test_after_a_reset_nothing_from_before_is_told() -> None:
+    """It may tell of what was forgotten; to who was away, and to who is behind."""
+
+    async def run() -> None:
+        feed = Feed()
+        before = feed.last
+        behind = feed.follow(before)
+        await anext(behind)
+        feed.publish("update", "secret")
+        middle = feed.last
+        feed.reset()
+        feed.publish("update", "after")
+        for last in (before, middle):
+            stream = feed.follow(last)
+            told = await anext(stream) + await anext(stream)
+            assert b"secret" not in told
+            assert b"reset" in told
+            await stream.aclose()  # type: ignore[attr-defined]
+        assert b"secret" not in await anext(behind)
+        await behind.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+
+
+def test_what_is_kept_is_bounded_in_bytes() -> None:
+    """Large events push out others, and the newest is always there."""
+
+    async def run() -> None:
+        feed = Feed()
+        first = feed.last
+        for _ in range(5):
+            first = feed.last
+            feed.publish("update", "x" * (MOST_BYTES // 2))
+        assert 1 == len(feed._kept)
+        assert "x" in (await take(feed, first, 2))[1][1]  # type: ignore[operator]
 
     asyncio.run(run())
 

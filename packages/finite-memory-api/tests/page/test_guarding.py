@@ -71,6 +71,7 @@ def test_another_machines_name_is_refused(served: Served, name: str, host: str) 
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://127.0.0.1:1"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
@@ -114,6 +115,7 @@ def test_this_page_may_ask(served: Served) -> None:
         ("preview", b'{"budget": "many"}', 400),
         ("preview", b'{"policy": "os.system"}', 400),
         ("preview", b'{"budget": 0}', 400),
+        ("preview", b'{"budget": 1%s}' % (b"0" * 400), 400),
         ("search", b'{"query": " "}', 400),
         ("chat", b'{"text": ""}', 400),
         ("chat", b'{"text": 7}', 400),
@@ -141,6 +143,15 @@ def test_bad_numbers_are_refused(served: Served, query: str) -> None:
     """In a query too."""
     session = served.chat.memory.session_id
     assert 400 == get(served, f"api/texts?id={session}&{query}", SHOWN).status_code
+
+
+@pytest.mark.parametrize(
+    "path", ["api", "api/", "api//state", "%2fapi/state", "x", "static/main.js"]
+)
+def test_what_is_no_file_of_the_page_needs_the_token(served: Served, path: str) -> None:
+    """Whether there is such a path or not."""
+    assert 401 == get(served, path, {}).status_code
+    assert 404 == get(served, path, SHOWN).status_code
 
 
 def test_a_session_that_is_not_there(served: Served) -> None:

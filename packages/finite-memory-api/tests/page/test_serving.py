@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,17 @@ from typing import Any
 import httpx2
 import pytest
 
+from finite_memory_api.page import _serving
+from finite_memory_api.page._serving import MOST_HEARD, MOST_WATCHED, ServeSource
 from finite_memory_api.server import ServeSettings
+from finite_memory_api.server._app import Answered, Proxy
+from finite_memory_api.server.archive import Archives
+from finite_memory_api.server.bounding import Bounded
+from finite_memory_api.server.cursors import Cursor
 from finite_memory_core import ConfigError
 from finite_memory_core.cli import main
+from finite_memory_core.stores.base import Event, Store, Version
+from finite_memory_core.stores.memory import InMemoryStore
 
 from ..pages import free_port
 from ..servers import JSON, Answer, Server
@@ -192,3 +202,112 @@ def test_a_process_prints_the_address_and_ends(command: str) -> None:
         if process.stdout is not None:
             process.stdout.close()
     assert status in (0, 130, -signal.SIGINT)
+
+
+def source_of(store: Store | None = None) -> ServeSource:
+    """The conversations of a server that is not started."""
+    proxy = Proxy(ServeSettings(400, ui=True, page_token="page"))
+    if store is not None:
+        proxy._archives = Archives(store, proxy.settings)
+    return ServeSource(proxy)
+
+
+def answered(name: bytes, units: int) -> Answered:
+    bounded = Bounded(None, 9, 9, "m", units, units=units, standing=tuple(range(units)))
+    return Answered(name.ljust(16), bounded, None)
+
+
+def test_who_follows_a_session_keeps_it_while_others_are_looked_at() -> None:
+    """Or more pages than are held would push out each other for ever."""
+
+    async def run() -> None:
+        source = source_of()
+        names = [b"%d" % number for number in range(2 * MOST_WATCHED)]
+        for spoke in names:
+            source.hear(answered(spoke, 3))
+        first, *others = [spoken.ljust(16).hex() for spoken in names]
+        followed = await source.watched(first)
+        stream = followed.feed.follow(followed.feed.last)
+        await anext(stream)
+        for name in others:
+            await source.watched(name)
+        assert followed is await source.watched(first)
+        assert len(source._watched) <= MOST_WATCHED + 1
+        await stream.aclose()  # type: ignore[attr-defined]
+        await source.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_session_that_is_looked_at_is_heard_of_however_many_speak_between() -> None:
+    """What was heard of it before is shown with what is heard now."""
+
+    async def run() -> None:
+        source = source_of()
+        source.hear(answered(b"shown", 3))
+        watched = await source.watched(b"shown".ljust(16).hex())
+        for number in range(2 * MOST_HEARD):
+            source.hear(answered(b"%d" % number, 1))
+        source.hear(answered(b"shown", 5))
+        told = await watched.snapshot()
+        assert [3, 5] == told["turns"]["messages"]
+        assert "?????" == told["roles"]
+        await source.aclose()
+
+    asyncio.run(run())
+
+
+def test_what_is_heard_of_all_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their turns too; the one that spoke last stays."""
+    monkeypatch.setattr(_serving, "MOST_NOTED", 10)
+    source = source_of()
+    for number in range(30):
+        source.hear(answered(b"%d" % (number // 4), number + 1))
+    assert sum(heard.size for heard in source._heard.values()) <= 10
+    assert [b"7".ljust(16).hex()] == [*source._heard][-1:]
+
+
+def test_a_page_with_the_clients_token_cannot_be() -> None:
+    """It would show each client what all the others say."""
+    with pytest.raises(ConfigError, match="page_token"):
+        ServeSettings(400, ui=True, token="same", page_token="same")
+
+
+def test_what_another_process_let_go_is_not_shown_as_standing() -> None:
+    """Two servers with one store: the newer cursor of the two tells what stands."""
+    store = InMemoryStore()
+    name = b"one".ljust(16).hex()
+    store.create(name, "{}")
+    source = source_of(store)
+    source.hear(answered(b"one", 3))
+    standing = source._standing(store, name)
+    first = standing()
+    assert first is not None
+    assert "WWW" == first.letters("uau")
+    cursor = b64encode(Cursor(5, 9, bytes(16), (4,)).pack()).decode()
+    event = Event("cursor", 0, json.dumps({"cursor": cursor, "model": "m", "factor": 1.0}))
+    store.append(name, Version(0, 0), (), (event,))
+    then = standing()
+    assert then is not None
+    assert "AAAAW" == then.letters("uauau")
+
+
+def test_an_export_right_after_a_start_is_whole(
+    serve: Serve, proxy: Starter, tmp_path: Path
+) -> None:
+    """Of a page that was open before: it asks for nothing else first."""
+    server = started(serve, proxy, store=f"sqlite:{tmp_path / 'a.db'}")
+    talk(server, range(3))
+    name = answer_id(server)
+    written = look(server, "export", id=name)["messages"]
+    assert 5 == len(written)
+    server.close()
+    again = started(serve, proxy, store=f"sqlite:{tmp_path / 'a.db'}")
+    assert written == look(again, "export", id=name)["messages"]
+    assert written[0]["content"] == look(again, "message", id=name, index=0)["text"]
+
+
+def answer_id(server: Running) -> str:
+    [session] = look(server, "state")["sessions"]
+    name: str = session["id"]
+    return name

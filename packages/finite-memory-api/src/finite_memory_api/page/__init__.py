@@ -14,6 +14,7 @@
     views       one conversation as the page sees it: of a chat, of a store, or in numbers alone
     feed        server-sent events, with what a dropped connection has missed
     guarding    who may look, and what a browser may load
+    threads     where the page reads, so that nobody else waits for it
     chatting    what ``chat --ui`` runs
     _app        the routes
     _serving    the conversations of a server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from hashlib import blake2b
@@ -27,8 +28,10 @@ from .guarding import HEADERS, check_asker
 from .journal import told_hit
 from .replays import Replays
 from .rows import beginning, text_of
+from .threads import apart
 from .views import Refused, Vanished, View, exported
 
+_LOG = logging.getLogger("finite_memory_api.page")
 FILES = {
     "page.html": "text/html; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
@@ -38,8 +41,12 @@ FILES = {
         "text/javascript; charset=utf-8",
     ),
 }
+_OPEN = frozenset(["/", *(f"/{name}" for name in FILES if name != "page.html")])
+"""The paths that need no token; whatever else is asked for does."""
 MOST_BODY = 4 << 20
 MOST_HITS = 50
+MOST_BUDGET = 1 << 53
+_TALKING = "a turn is under way; wait for its reply, or stop it"
 
 
 class Watched:
@@ -66,22 +73,45 @@ class Watched:
         if self.gone:
             raise Vanished(self.gone)
         async with self._telling:
-            told = await asyncio.to_thread(self.view.snapshot)
+            told = await apart(self.view.snapshot)
             return {**told, "event": self.feed.last}
 
     async def _tell(self) -> None:
         async with self._telling:
             try:
                 view = self.view
-                change = view.refresh() if view.quick else await asyncio.to_thread(view.refresh)
+                change = view.refresh() if view.quick else await apart(view.refresh)
             except FiniteMemoryError as error:
-                if self.gone != str(error):
-                    self.gone = str(error)
-                    self.feed.publish("gone", {"why": self.gone})
+                self._tell_gone(str(error))
+                return
+            except Exception as error:  # noqa: BLE001  (or the page would stand still, and not say so)
+                _LOG.exception("session %s cannot be shown", self.view.id)
+                self._tell_gone(f"session {self.view.id!r} cannot be shown: {error!r:.200}")
                 return
             self.gone = ""
-            if change is not None:
+            if change is None:
+                return
+            if change[0] == "reset":
+                self.feed.reset()
+            else:
                 self.feed.publish(*change)
+
+    def _tell_gone(self, why: str) -> None:
+        if self.gone != why:
+            self.gone = why
+            self.feed.publish("gone", {"why": why})
+
+    async def known(self) -> Watched:
+        """Look at the view if nobody has since it was made, or began anew; return this.
+
+        Raises:
+            Vanished: it cannot be looked at.
+        """
+        if self.view.anew:
+            await self._tell()
+            if self.gone:
+                raise Vanished(self.gone)
+        return self
 
     async def _run(self) -> None:
         while True:
@@ -135,6 +165,8 @@ class Page:
         self._check_host = check_host
         self._replays, self._histories = Replays(), Replays()
         self._talking = False
+        self._reading = asyncio.Lock()  # held while something long reads the memory
+        self._previews = 0
         self.app = _Guarded(Starlette(routes=[*self._files(), *self._routes()]), self._check)
 
     def mounted(self, path: str) -> list[BaseRoute]:
@@ -153,7 +185,7 @@ class Page:
 
     def _check(self, headers: Headers, path: str) -> None:
         self._check_host(headers)
-        if path.startswith("/api/"):
+        if path not in _OPEN:
             check_asker(headers, self._token)
 
     def _files(self) -> Iterable[Route]:
@@ -189,11 +221,12 @@ class Page:
     # -- what is asked for ----------------------------------------------------------------------
 
     async def _watched(self, request: Request) -> Watched:
-        return await self._source.watched(request.query_params.get("id", ""))
+        watched = await self._source.watched(request.query_params.get("id", ""))
+        return await watched.known()
 
     async def _state(self, _: Request) -> Response:
         source = self._source
-        sessions = await asyncio.to_thread(source.listed)
+        sessions = await apart(source.listed)
         return JSONResponse(
             {
                 "mode": source.mode,
@@ -207,7 +240,7 @@ class Page:
     async def _session(self, request: Request) -> Response:
         wanted = request.query_params.get("id", "")
         if not wanted:
-            known = await asyncio.to_thread(self._source.listed)
+            known = await apart(self._source.listed)
             wanted = known[0]["id"] if known else ""
         watched = await self._source.watched(wanted)
         return JSONResponse(await watched.snapshot())
@@ -215,23 +248,23 @@ class Page:
     async def _texts(self, request: Request) -> Response:
         watched = await self._watched(request)
         start, stop = _number(request, "start"), _number(request, "stop")
-        found = await asyncio.to_thread(watched.view.texts, start, stop)
+        found = await apart(watched.view.texts, start, stop)
         return JSONResponse({"texts": found})
 
     async def _message(self, request: Request) -> Response:
         watched = await self._watched(request)
         index = _number(request, "index")
-        return JSONResponse(await asyncio.to_thread(watched.view.message, index))
+        return JSONResponse(await apart(watched.view.message, index))
 
     async def _events(self, request: Request) -> Response:
-        watched = await self._watched(request)
+        watched = await self._source.watched(request.query_params.get("id", ""))
         last = request.headers.get("last-event-id", "")
         return _stream(watched.feed.follow(last))
 
     async def _export(self, request: Request) -> Response:
         watched = await self._watched(request)
         pieces = exported(watched.view)
-        first = await asyncio.to_thread(next, pieces)  # what cannot be is told before it begins
+        first = await apart(next, pieces)  # what cannot be is told before it begins
 
         async def body() -> AsyncIterator[bytes]:
             yield first
@@ -248,7 +281,8 @@ class Page:
         query = asked.get("query")
         if not isinstance(query, str) or not query.strip():
             raise ConfigError("type what to look for")
-        hits = await asyncio.to_thread(watched.view.search, query, MOST_HITS)
+        async with self._reading:
+            hits = await apart(watched.view.search, query, MOST_HITS)
         found = [
             {
                 "index": hit.index,
@@ -266,23 +300,30 @@ class Page:
     async def _preview(self, request: Request) -> Response:
         asked = await _body(request)
         watched = await self._watched(request)
-        found = await asyncio.to_thread(watched.view.dry_run, *_settings(asked))
+        if self._talking:
+            raise BusyError("a turn is under way; preview again when its reply is there")
+        self._previews += 1
+        own = self._previews
+        async with self._reading:
+            if own != self._previews:
+                raise BusyError("another preview was asked for meanwhile")
+            found = await apart(watched.view.dry_run, *_settings(asked))
         return JSONResponse(found)
 
     async def _replay(self, request: Request) -> Response:
         asked = await _body(request)
         watched = await self._watched(request)
         budget, policy = _settings(asked)
-        wanted = await asyncio.to_thread(watched.view.asked, budget, policy)
+        wanted = await apart(watched.view.asked, budget, policy)
         return _stream(self._replays.events(watched.view, wanted))
 
     async def _history(self, request: Request) -> Response:
         watched = await self._watched(request)
         view = watched.view
-        wanted = await asyncio.to_thread(view.asked, None, None)
+        wanted = await apart(view.asked, None, None)
 
         async def take(result: dict[str, Any]) -> dict[str, Any]:
-            await asyncio.to_thread(view.take_history, result)
+            await apart(view.take_history, result)
             watched.changed()
             return {}
 
@@ -292,13 +333,13 @@ class Page:
         asked = await _body(request)
         watched = await self._watched(request)
         index, pinned = _index(asked), bool(asked.get("pinned"))
-        await asyncio.to_thread(lambda: watched.view.pin(index, pinned=pinned))
+        await apart(watched.view.pin, index, pinned=pinned)
         return JSONResponse({})
 
     async def _forget(self, request: Request) -> Response:
         asked = await _body(request)
         watched = await self._watched(request)
-        count = await asyncio.to_thread(watched.view.forget, _index(asked))
+        count = await apart(watched.view.forget, _index(asked))
         return JSONResponse({"forgotten": count})
 
     async def _chat(self, request: Request) -> Response:
@@ -309,12 +350,17 @@ class Page:
         if not isinstance(text, str) or not text.strip():
             raise ConfigError("type something to say")
         if self._talking:
-            raise BusyError("a turn is under way; wait for its reply, or stop it")
+            raise BusyError(_TALKING)
         return _stream(self._reply(chat, text))
 
     async def _reply(self, chat: Chat, text: str) -> AsyncIterator[bytes]:
+        if self._talking:  # two were asked for at one time
+            yield framed("failed", {"error": _TALKING})
+            return
         self._talking = True
         try:
+            async with self._reading:
+                pass  # a turn begins on the event loop: it must not wait for the memory's lock
             async with aclosing(chat.astream(text)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
                     if piece.text:
@@ -433,6 +479,8 @@ def _settings(asked: dict[str, Any]) -> tuple[int | None, str | None]:
     budget, policy = asked.get("budget"), asked.get("policy")
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
         raise Refusal(400, f"budget must be a whole number of tokens, got {budget!r:.40}")
+    if budget is not None and budget > MOST_BUDGET:
+        raise Refusal(400, f"budget must be {MOST_BUDGET} tokens at most")
     if policy is not None and policy not in POLICIES:
         raise Refusal(400, f"there is no policy {policy!r:.40}")
     return budget, policy

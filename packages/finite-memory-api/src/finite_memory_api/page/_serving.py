@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import struct
 from base64 import b64decode
@@ -22,6 +21,7 @@ from ..server.guarding import check_host
 from ._app import Page, Source, Watched
 from .journal import Journal, Turn, told_hit
 from .rows import beginning
+from .threads import apart
 from .views import Counted, Standing, Stored, Vanished, View
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_LISTED, MOST_TITLED = 200, 50
 MOST_HEARD = 100
+MOST_NOTED = 200_000
+"""So many turns and reasons are held of all sessions together; one takes some 300 bytes."""
 MOST_WATCHED = 8
 POLL_SECONDS = 1.0
 """So often a store is asked whether others wrote to it, while somebody looks."""
@@ -39,11 +41,16 @@ CURSOR = "cursor"
 class Heard:
     """What was heard of one session."""
 
-    def __init__(self) -> None:
-        self.journal = Journal()
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
         self.units = 0
         self.tokens = 0
         self.standing: Standing | None = None
+
+    @property
+    def size(self) -> int:
+        """How many turns and reasons it holds."""
+        return len(self.journal.turns) + len(self.journal.reasons)
 
     def take(self, event: Answered) -> None:
         """Take note of a request."""
@@ -91,6 +98,7 @@ class ServeSource(Source):
         name = bounded.stored or answered.session.hex()
         heard = self._of(name)
         heard.take(answered)
+        self._let_go()
         watched = self._watched.get(name)
         if watched is not None:
             if isinstance(watched.view, Counted):
@@ -98,12 +106,20 @@ class ServeSource(Source):
             watched.changed()
 
     def _of(self, name: str) -> Heard:
-        """Return what was heard of a session; what was heard of the one before the others goes."""
-        heard = self._heard.setdefault(name, Heard())
+        """Return what was heard of a session."""
+        heard = self._heard.get(name)
+        if heard is None:
+            watched = self._watched.get(name)  # who looks on has what was heard of it so far
+            made = Heard(Journal() if watched is None else watched.view.journal)
+            heard = self._heard.setdefault(name, made)
         self._heard.move_to_end(name)
-        while len(self._heard) > MOST_HEARD:
-            self._heard.popitem(last=False)
         return heard
+
+    def _let_go(self) -> None:
+        """Drop what was heard of those that spoke before the others, where it has become much."""
+        noted = sum(heard.size for heard in [*self._heard.values()])
+        while len(self._heard) > 1 and (len(self._heard) > MOST_HEARD or noted > MOST_NOTED):
+            noted -= self._heard.popitem(last=False)[1].size
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the conversations, those that spoke last first."""
@@ -132,12 +148,17 @@ class ServeSource(Source):
         if known is not None:
             self._watched.move_to_end(session_id)
             return known
-        made = await asyncio.to_thread(self._view, session_id)
+        made = await apart(self._view, session_id)
         if session_id not in self._watched:
+            self._make_room()
             self._watched[session_id] = Watched(made, self._poll)
-            while len(self._watched) > MOST_WATCHED:
-                self._watched.popitem(last=False)[1].close()
         return self._watched[session_id]
+
+    def _make_room(self) -> None:
+        """Let go of those that nobody follows; who follows one would only ask for it again."""
+        alone = [name for name, one in self._watched.items() if not one.feed.followers]
+        for name in alone[: max(0, len(self._watched) - MOST_WATCHED + 1)]:
+            self._watched.pop(name).close()
 
     def _view(self, session_id: str) -> View:
         store = self._proxy.store
@@ -166,10 +187,12 @@ class ServeSource(Source):
 
     def _standing(self, store: Store, session_id: str) -> Callable[[], Standing | None]:
         def standing() -> Standing | None:
-            heard = self._heard.get(session_id)
-            if heard is not None and heard.standing is not None:
-                return heard.standing
-            return noted(store, session_id)
+            heard, found = self._heard.get(session_id), noted(store, session_id)
+            if heard is None or heard.standing is None:
+                return found
+            if found is not None and found.count > heard.standing.count:
+                return found  # another process went on with it
+            return heard.standing
 
         return standing
 

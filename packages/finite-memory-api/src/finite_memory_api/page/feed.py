@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from secrets import token_hex
 from typing import Any
 
-MOST_KEPT = 256
+MOST_KEPT, MOST_BYTES = 256, 8 << 20
+"""So many events are kept for who was away, and the bytes of them all together."""
 BEAT_SECONDS = 15.0
 """So often a comment is sent where nothing happens, which shows whether the other side is there."""
 
@@ -27,7 +28,8 @@ class Feed:
     def __init__(self) -> None:
         self._epoch = token_hex(4)  # another process's numbers are not ours
         self._count = 0
-        self._kept: deque[tuple[int, bytes]] = deque(maxlen=MOST_KEPT)
+        self._kept: deque[tuple[int, bytes]] = deque()
+        self._size = 0
         self._more = asyncio.Event()
         self._closed = False
         self.followers = 0
@@ -40,8 +42,18 @@ class Feed:
     def publish(self, kind: str, data: Any) -> None:
         """Tell everyone."""
         self._count += 1
-        self._kept.append((self._count, framed(kind, data, self.last)))
+        event = framed(kind, data, self.last)
+        self._kept.append((self._count, event))
+        self._size += len(event)
+        while len(self._kept) > MOST_KEPT or (self._size > MOST_BYTES and len(self._kept) > 1):
+            self._size -= len(self._kept.popleft()[1])
         self._wake()
+
+    def reset(self) -> None:
+        """Tell everyone to begin anew, and keep nothing from before: it may have been forgotten."""
+        self._kept.clear()
+        self._size = 0
+        self.publish("reset", {})
 
     def close(self) -> None:
         """End all streams."""
@@ -57,28 +69,33 @@ class Feed:
         epoch, _, number = name.rpartition("-")
         if epoch != self._epoch or not number.isdigit() or int(number) > self._count:
             return None
-        oldest = self._kept[0][0] if self._kept else self._count + 1
-        return int(number) if int(number) >= oldest - 1 else None
+        return int(number) if int(number) >= self._oldest - 1 else None
+
+    @property
+    def _oldest(self) -> int:
+        """The number of the oldest event that is kept."""
+        return self._kept[0][0] if self._kept else self._count + 1
 
     async def follow(self, last: str) -> AsyncIterator[bytes]:
         """Yield what happens after the event `last`, for ever.
 
-        Where that is not known any more the first event says so, and the page begins anew.
+        Where that is not known any more an event says so, and the page begins anew: at first, and
+        later too for who reads more slowly than things happen.
         """
-        seen = self._since(last)
-        if seen is None:
-            seen = self._count
-            yield framed("reset", {}, self.last)
-        else:
-            yield framed("hello", {})
+        since = self._since(last)
+        seen = self._count if since is None else since
         self.followers += 1
         try:
+            yield framed("hello", {}) if since is not None else framed("reset", {}, self.last)
             while True:
                 more = self._more
-                for number, event in [kept for kept in self._kept if kept[0] > seen]:
-                    seen = number
-                    yield event
-                if more is not self._more:
+                if seen < self._oldest - 1:
+                    seen = self._count
+                    yield framed("reset", {}, self.last)
+                elif seen < self._count:
+                    seen += 1
+                    yield self._kept[seen - self._oldest][1]
+                if seen < self._count or more is not self._more:
                     continue
                 if self._closed:
                     return

@@ -58,9 +58,16 @@ def check_asker(headers: Mapping[str, str], token: str) -> None:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refusal(403, "another site's page may not ask this one")
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+    if origin is not None and not _is_of(origin, headers.get("host", "")):
         raise Refusal(403, f"the origin {origin!r:.80} is not this page's")
     scheme, _, shown = headers.get("authorization", "").partition(" ")
     fits = compare_digest(shown.strip().encode("utf-8", "replace"), token.encode())
     if scheme.lower() != "bearer" or not fits:
         raise Refusal(401, "this page wants its token", code="invalid_api_key")
+
+
+def _is_of(origin: str, host: str) -> bool:
+    try:
+        return bool(host) and urlsplit(origin).netloc == host
+    except ValueError:  # such as "http://["
+        return False

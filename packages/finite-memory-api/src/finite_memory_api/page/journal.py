@@ -21,6 +21,8 @@ from finite_memory_core.events import (
 from finite_memory_core.eviction import Eviction
 
 MOST_NOTES = 20
+MOST_TURNS = 10_000
+"""So many turns are kept at least, and never twice as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class Journal:
     """An observer: what it hears, as the page tells it. It may be read from any thread.
 
     Attributes:
-        turns: one record a turn.
+        turns: one record a turn, of the last turns.
+        taken: how many turns there were, those included that are not kept any more.
         past: how many of them a replay found, of the time before anyone listened.
         reasons: why a block stayed or left last, by its first message.
         spans: of each such block how many messages it has.
@@ -90,6 +93,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self.taken = 0
         self.past = 0
         self.reasons: dict[int, str] = {}
         self.spans: dict[int, int] = {}
@@ -97,7 +101,7 @@ class Journal:
         self.folded: set[int] = set()
         self.notes: deque[str] = deque(maxlen=MOST_NOTES)
         self.lock = Lock()
-        self._waiting: deque[tuple[int, int]] = deque()  # blocks that left and are in no summary
+        self._waiting: dict[int, int] = {}  # blocks that left and are in no summary, oldest first
         self._newest = 0  # how many of them left last, together
         self._evictions: list[Eviction] = []
 
@@ -122,13 +126,11 @@ class Journal:
 
         They are those that just left, or, where a summary came late, those that left first.
         """
-        if self._newest and blocks == self._newest:
-            folded = [self._waiting.pop() for _ in range(blocks)]
-        else:
-            folded = [self._waiting.popleft() for _ in range(min(blocks, len(self._waiting)))]
+        starts = [*self._waiting]
+        newest = bool(self._newest) and blocks == self._newest
+        for start in starts[-blocks:] if newest else starts[:blocks]:
+            self.folded.update(range(start, start + self._waiting.pop(start)))
         self._newest = 0
-        for start, count in folded:
-            self.folded.update(range(start, start + count))
 
     def _note(self, event: MemoryEvent) -> None:
         if isinstance(event, Unanswered):
@@ -151,7 +153,8 @@ class Journal:
             self.reasons[decision.index] = told
             self.spans[decision.index] = decision.messages
             if not decision.kept:
-                self._waiting.append((decision.index, decision.messages))
+                self._waiting.pop(decision.index, None)
+                self._waiting[decision.index] = decision.messages
 
     def end(self, context: Context, messages: int) -> None:
         """End a turn that no chat takes: `context` is what a model would have been sent."""
@@ -188,6 +191,21 @@ class Journal:
             "left": left,
         }
         self.turns.append(Turn(**values))
+        self.taken += 1
+        if len(self.turns) == 2 * MOST_TURNS:
+            del self.turns[:MOST_TURNS]
+            self.past = max(0, self.past - MOST_TURNS)
+
+    def begin(self, past: Sequence[Turn], heard: Sequence[Turn]) -> None:
+        """Take these turns for all there were; the first of them were not heard."""
+        self.turns = [*past, *heard][1 - 2 * MOST_TURNS :]
+        self.taken, self.past = len(self.turns), max(0, len(self.turns) - len(heard))
+
+    def since(self, start: int, stop: int | None = None) -> list[Turn]:
+        """Return the turns that are kept of [start, stop), counted from the first there was."""
+        gone = self.taken - len(self.turns)
+        end = len(self.turns) if stop is None else max(0, stop - gone)
+        return self.turns[max(0, start - gone) : end]
 
     def why(self, index: int) -> str:
         """Return why the message at `index` is where it is; "" where nothing was heard of it."""

@@ -57,11 +57,12 @@ class Rows:
     def extend(self, said: Iterable[Counted]) -> None:
         """Take in the messages that follow."""
         for message, tokens in said:
+            size = len(text_of(message))
             if is_tombstone(message):
                 self.gone.add(len(self))
             self.roles.append(ROLES[message.role.value])
             self.tokens.append(tokens)
-            self.sizes.append(len(text_of(message)))
+            self.sizes.append(size)
             self.sums.append(self.sums[-1] + tokens)
 
     def full(self, messages: int) -> int:

@@ -42,6 +42,8 @@ from .rows import (
 
 MOST_TEXTS = 200
 """Texts of one request."""
+FORGOT = "forgotten"
+"""The kind of the event that a memory writes where messages were forgotten."""
 FIRST_TEXTS = 30
 """So many come with a snapshot or a change: those at the end, which are seen first."""
 _UNTOLD = {
@@ -98,6 +100,7 @@ class View(ABC):
         id: its name.
         can: what can be done with it: ``"texts"``, ``"search"``, ``"preview"``, ``"change"``.
         journal: what was heard.
+        anew: whether all of it is still to be read, at first and after `begin_anew`.
     """
 
     can: tuple[str, ...] = ()
@@ -110,7 +113,7 @@ class View(ABC):
         self._places = ""
         self._told = 0
         self._state: dict[str, Any] = {}
-        self._anew = False
+        self.anew = True
 
     # -- what a kind of view says ---------------------------------------------------------------
 
@@ -137,38 +140,45 @@ class View(ABC):
         """Return what has changed since the last call, and the name of the event; None for nothing.
 
         Raises:
-            Vanished, StoreError: see `_read`.
+            Vanished, StoreError: see `_read`; then the next one begins anew, for part of what has
+                changed may have been looked at and not been told.
         """
         with self._lock:
-            before, old = len(self._rows), self._places
-            self._read()
-            places = self._located()
-            with self.journal.lock:
-                turns = self.journal.turns[self._told :]
-                self._told += len(turns)
-            state = self._described()
-            moved = [[i, b] for i, (a, b) in enumerate(zip(old, places, strict=False)) if a != b]
-            same = len(places) == len(old) and not moved and not turns and state == self._state
-            self._places, self._state = places, state
-            if self._anew:
-                self._anew = False
-                return "reset", {}
-            if same:
-                return None
-            return "update", {
-                **self._rows.to_dict(before),
-                "places": places[before:],
-                "moved": moved,
-                "turns": self._turns(turns),
-                "state": state,
-                "texts": self._first_texts(before),
-            }
+            try:
+                return self._refreshed()
+            except BaseException:
+                self.begin_anew()
+                raise
+
+    def _refreshed(self) -> tuple[str, dict[str, Any]] | None:
+        before, old = len(self._rows), self._places
+        self._read()
+        places, state = self._located(), self._described()
+        with self.journal.lock:
+            turns = self.journal.since(self._told)
+            self._told = self.journal.taken
+        moved = [[i, b] for i, (a, b) in enumerate(zip(old, places, strict=False)) if a != b]
+        same = len(places) == len(old) and not moved and not turns and state == self._state
+        self._places, self._state = places, state
+        if self.anew:
+            self.anew = False
+            return "reset", {}
+        if same:
+            return None
+        return "update", {
+            **self._rows.to_dict(before),
+            "places": places[before:],
+            "moved": moved,
+            "turns": self._turns(turns),
+            "state": state,
+            "texts": self._first_texts(before),
+        }
 
     def snapshot(self) -> dict[str, Any]:
         """Return all of it, as it was told last."""
         with self._lock:
             with self.journal.lock:
-                turns = self.journal.turns[: self._told]
+                turns = self.journal.since(0, self._told)
             return {
                 "id": self.id,
                 "can": self.can,
@@ -199,7 +209,7 @@ class View(ABC):
             self._rows = Rows()
             self._places = ""
             self._told = 0
-            self._anew = True
+            self.anew = True
 
     def take_history(self, result: dict[str, Any]) -> None:
         """Take in what a replay found of the time before anyone listened."""
@@ -208,8 +218,7 @@ class View(ABC):
             past = from_columns(result["turns"])
             if heard:
                 past = [turn for turn in past if turn.messages < heard[0].messages]
-            self.journal.turns = [*past, *heard]
-            self.journal.past = len(past)
+            self.journal.begin(past, heard)
             for name in ("reasons", "spans"):
                 known: dict[int, Any] = getattr(self.journal, name)
                 for key, value in result[name].items():
@@ -420,6 +429,7 @@ class Live(Kept):
         self.memory = memory
         self._changed = changed
         self._captured: dict[str, Any] = {}
+        self._forgot = False
         if memory.summary:  # what left before is told by it
             stands = {i for block in memory.blocks for i in range(block.index, block.end)}
             self.journal.folded.update(set(range(memory.stats.messages)) - stands)
@@ -429,7 +439,7 @@ class Live(Kept):
         """Take note of an event; of what stands now only a list is copied."""
         self.journal(event)
         if isinstance(event, Forgotten):
-            self._anew = True
+            self._forgot = True
         if isinstance(event, _WRITTEN):
             self.capture()
 
@@ -447,10 +457,11 @@ class Live(Kept):
     @property
     def quick(self) -> bool:
         """Whether to look for changes takes no longer than to ask a thread to."""
-        return bool(self._places) and not self._anew
+        return bool(self._places) and not self.anew and not self._forgot
 
     def _read(self) -> None:
-        if self._anew:
+        if self._forgot:
+            self._forgot = False  # before it is read: what is forgotten meanwhile is read again
             self.begin_anew()
         super()._read()
 
@@ -507,6 +518,15 @@ class Stored(Kept):
         self._standing = standing
         self._resumed: tuple[Any, Memory] | None = None
         self._problem = ""
+        self._forgotten = -1
+
+    def _read(self) -> None:
+        told = self._store.last_event(self.id, FORGOT)
+        forgotten = -1 if told is None else told[0]
+        if forgotten != self._forgotten:  # by another process, and the places stay what they were
+            self._forgotten = forgotten
+            self.begin_anew()
+        super()._read()
 
     def _memory(self) -> Memory:
         session = self._store.session(self.id)
@@ -538,6 +558,7 @@ class Stored(Kept):
         except FiniteMemoryError as error:
             self._problem = f"where messages are cannot be told: {error}"
             return self._with_gone(UNKNOWN * count)
+        self._problem = ""
         return self._with_gone(_resumed_places(memory, count))
 
     def _described(self) -> dict[str, Any]:

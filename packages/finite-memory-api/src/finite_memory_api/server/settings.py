@@ -47,7 +47,7 @@ class ServeSettings:
         grace_seconds: how long open streams may go on after the server was told to stop.
         ui: whether a page shows what the server does, under ``/_memory/``.
         page_token: what has to be shown to see the page, in place of `token`, which is the
-            clients'; with `ui` it must not be "".
+            clients'; with `ui` it must not be "", nor the same.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -115,7 +115,7 @@ class ServeSettings:
                 "with a key of its own for the upstream the server would spend your money for "
                 "anyone who reaches it: set FINITE_MEMORY_SERVE_TOKEN too"
             )
-        if self.ui and not self.page_token:
+        if self.ui and self.page_token in ("", self.token):
             raise ConfigError("the page shows what everyone says; give it a page_token of its own")
         for name in SECRETS:
             value: str = getattr(self, name)

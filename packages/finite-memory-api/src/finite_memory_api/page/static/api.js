@@ -1,6 +1,7 @@
 // What the page asks its server for. The token travels in a header that no other site can set.
 
 const base = new URL("api/", document.baseURI);
+const SILENCE = 45_000; // three of the server's beats: the connection is gone, and nobody says so
 const KEY = "finite-memory-token";
 
 let token = "";
@@ -67,13 +68,14 @@ export async function download(path, query, name) {
 }
 
 /** Hand each server-sent event of an answer to `hear(kind, data, id)`, until it ends. */
-export async function stream(path, options, hear) {
+export async function stream(path, options, hear, alive = () => {}) {
   const response = await ask(path, options);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    alive();
     const events = (rest + value).split("\n\n");
     rest = events.pop();
     for (const text of events) {
@@ -91,17 +93,27 @@ export async function stream(path, options, hear) {
 export async function follow(id, last, hear, state, signal) {
   let wait = 200;
   while (!signal.aborted) {
+    const silent = new AbortController();
+    let due = 0;
+    const alive = () => {
+      clearTimeout(due);
+      due = setTimeout(() => silent.abort(), SILENCE);
+    };
+    alive();
     try {
       const headers = { "last-event-id": last };
-      await stream("events", { query: { id }, headers, signal }, (kind, data, name) => {
+      const either = AbortSignal.any([signal, silent.signal]);
+      await stream("events", { query: { id }, headers, signal: either }, (kind, data, name) => {
         wait = 200;
         state("live");
         last = name ?? last;
         hear(kind, data);
-      });
+      }, alive);
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Failed && error.status < 500) throw error;
+    } finally {
+      clearTimeout(due);
     }
     if (signal.aborted) return;
     state("wait");

@@ -159,7 +159,7 @@ async function fetchTexts() {
 }
 
 function keep(text, age = page.age) {
-  page.texts.set(text.index, { ...text, shown: plain(text.text), age });
+  page.texts.set(text.index, { ...text, name: plain(text.name ?? ""), shown: plain(text.text), age });
 }
 
 function trim() {
@@ -383,6 +383,9 @@ function take(snapshot) {
     preview.begin(policies, snapshot.state);
   } else if (page.chosen !== null) {
     one.show(page.chosen);
+  }
+  for (const hit of document.querySelectorAll("#hits [data-index]")) {
+    if (page.places[hit.dataset.index] === "F") hit.remove();
   }
   $("export").disabled = !page.can.includes("texts");
   legend();

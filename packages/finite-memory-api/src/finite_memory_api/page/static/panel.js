@@ -247,6 +247,7 @@ export function search(page, chosen) {
 function told(hit, page, most, chosen) {
   const here = !hit.session || hit.session === page.id;
   const item = element("li");
+  if (here) item.dataset.index = hit.index;
   const button = element("button");
   button.type = "button";
   button.disabled = !here;
@@ -301,7 +302,7 @@ export class OneMessage {
     $("one").hidden = false;
     const title = document.querySelector("#one h2");
     title.dataset.place = place;
-    const who = message.role ? (message.name ? `${message.role} ${message.name}` : message.role) : "Message";
+    const who = message.role ? (message.name ? `${message.role} ${plain(message.name)}` : message.role) : "Message";
     title.replaceChildren(chip(place), element("span", "", `${who} #${index}`));
     const facts = [];
     if (message.tokens !== undefined) facts.push(`${number(message.tokens)} tokens`);
