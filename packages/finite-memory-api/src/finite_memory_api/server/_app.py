@@ -96,7 +96,7 @@ class _Asked:
     history: History | None = None
     key: bytes = b""
     bounded: Bounded | None = None
-    reader: Reader | None = None
+    reported: Reported | None = None
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> _Asked:
@@ -185,8 +185,7 @@ class Proxy:
 
     def _answered(self, asked: _Asked) -> None:
         if asked.bounded is not None and self._observers:
-            reported = None if asked.reader is None else asked.reader.reported()
-            event = Answered(asked.key, asked.bounded, reported)
+            event = Answered(asked.key, asked.bounded, asked.reported)
             for observer in self._observers:
                 try:
                     observer(event)
@@ -246,21 +245,22 @@ class Proxy:
 
     async def _send_on(self, asked: _Asked, came: Answer, send: Send) -> None:
         assert self._upstream is not None  # noqa: S101
-        asked.reader = reader = Reader()
+        reader = Reader()
 
         def see(chunk: bytes) -> None:
             nonlocal reader
             try:
                 reader.see(chunk)
             except Exception as error:  # noqa: BLE001  (the client's answer does not wait for it)
-                asked.reader = reader = Reader()
+                reader = Reader()
                 self._tell_all(asked, error)
 
         await self._upstream.pump(came, send, asked.ours, see)
         if asked.bounded is None or came.status != 200:
             return
         try:
-            self._learn(asked.bounded, reader)
+            asked.reported = reader.reported()
+            self._learn(asked.bounded, asked.reported)
         except Exception as error:  # noqa: BLE001  (the client has its answer)
             self._tell_all(asked, error)
 
@@ -299,8 +299,7 @@ class Proxy:
         asked.ours += self._told(made)
         return made.body
 
-    def _learn(self, bounded: Bounded, reader: Reader) -> None:
-        reported = reader.reported()
+    def _learn(self, bounded: Bounded, reported: Reported | None) -> None:
         if reported is None:
             return
         self.bounder.learnt.observe(bounded.model, bounded.counted, reported.prompt)
