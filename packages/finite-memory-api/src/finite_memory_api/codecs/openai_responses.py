@@ -178,7 +178,7 @@ class OpenAIResponses(Codec):
 
 def _output(part: Mapping[str, Any]) -> dict[str, Any]:
     """Return the item that a text was; newer models want its phase back."""
-    text = {"type": "output_text", "text": part["text"], "annotations": []}
+    text = {"type": "output_text", "text": part["text"], "annotations": [], "logprobs": []}
     said = {"type": "message", "id": part[_OURS], "role": "assistant", "status": "completed"}
     phase = {"phase": part["phase"]} if isinstance(part.get("phase"), str) else {}
     return {**said, **phase, "content": [text]}
