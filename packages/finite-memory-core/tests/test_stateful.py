@@ -43,6 +43,7 @@ class MemoryMachine(RuleBasedStateMachine):
         self.store = SQLiteStore(":memory:")
         self.said: list[Message] = []
         self.pinned: set[int] = set()
+        self.unasked = -1  # the last question that was forgotten
         self.open: list[str] = []
         self.number = 0
         self.overloaded = False  # usage was reported that makes what must stay too much
@@ -157,6 +158,8 @@ class MemoryMachine(RuleBasedStateMachine):
             assert is_tombstone(self.memory.transcript[i])
             if {call.id for call in self.said[i].tool_calls} & {*self.open}:
                 self.open = []
+            if self.said[i].role == "user":
+                self.unasked = max(self.unasked, i)
             self.said[i] = self.memory.transcript[i]
         self.pinned.difference_update(gone)
 
@@ -249,7 +252,9 @@ class MemoryMachine(RuleBasedStateMachine):
         closed = sorted(i for b in self.memory.blocks for i in range(b.index, b.end))
         assert len(closed) == len(shown)
         assert all(stands_for(m, self.said[i]) for m, i in zip(shown, closed, strict=True))
-        assert {*users[-1:], *self.pinned} <= set(closed)
+        # What left for a question stays in the archive when that question is forgotten.
+        asked = {i for i in users[-1:] if i > self.unasked}
+        assert {*asked, *self.pinned} <= set(closed)
 
 
 def state_of(memory: Memory) -> dict[str, Any]:
