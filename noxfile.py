@@ -184,22 +184,28 @@ def tests(session: nox.Session, distribution: Distribution) -> None:
     needed = test_group(distribution)
     install_wheels(session, closure_of(distribution), *needed, extras=distribution.together)
     refuse_tree(session, distribution)
-    suite = str(distribution.folder / "tests")
+    suite = [str(distribution.folder / "tests"), *of_other_sessions(distribution)]
     if session.posargs:
-        session.run("pytest", suite, *session.posargs)
+        session.run("pytest", *suite, *session.posargs)
         return
     if session.python != distribution.pythons[0]:
-        session.run(*PYTEST, suite)
+        session.run(*PYTEST, *suite)
         return
     scratch = Path(session.create_tmp())
     report = scratch / "coverage.json"
     cover = [f"--cov={distribution.package}", "--cov-branch"]
     reports = ["--cov-report=term", f"--cov-report=json:{report}"]
     environment = {"COVERAGE_FILE": str(scratch / "coverage")}
-    session.run(*PYTEST, *cover, *reports, "-m", "not uncovered", suite, env=environment)
+    session.run(*PYTEST, *cover, *reports, "-m", "not uncovered", *suite, env=environment)
     no_tests = 5
-    session.run(*PYTEST, "-m", "uncovered", suite, success_codes=[0, no_tests])
+    session.run(*PYTEST, "-m", "uncovered", *suite, success_codes=[0, no_tests])
     hold_branches(session, distribution, report)
+
+
+def of_other_sessions(distribution: Distribution) -> list[str]:
+    """Options that leave out the tests that another session installs more for: nothing skips."""
+    folders = distribution.limits.get("tests-of-other-sessions", ())
+    return [f"--ignore={distribution.folder / folder}" for folder in folders]
 
 
 def hold_branches(session: nox.Session, distribution: Distribution, report: Path) -> None:
@@ -233,7 +239,7 @@ def minimums(session: nox.Session, distribution: Distribution) -> None:
     refuse_tree(session, distribution)
     names = distribution.limits.get("minimums-tests", ["tests"])
     suites = [str(path) for name in names for path in sorted(distribution.folder.glob(name))]
-    session.run(*PYTEST, *suites)
+    session.run(*PYTEST, *suites, *of_other_sessions(distribution))
 
 
 @nox.session(requires=["build"])
@@ -425,7 +431,8 @@ def repo(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run every example of README, docs and docstrings against the wheels."""
     install_wheels(session, DISTRIBUTIONS, *group("docs"))
-    session.run("pytest", "tests/test_documents.py", *session.posargs)
+    elsewhere = "tests/test_documents.py::test_examples_run[docs/frameworks.md]"  # 'frameworks'
+    session.run("pytest", "tests/test_documents.py", "--deselect", elsewhere, *session.posargs)
     for distribution in DISTRIBUTIONS:
         no_examples = 5
         # Adapters import frameworks that are not here: session 'frameworks'.
