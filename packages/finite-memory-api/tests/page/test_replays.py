@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from finite_memory_api.page.live import Live
 from finite_memory_api.page.replays import Replays
-from finite_memory_api.page.views import Live, Vanished
+from finite_memory_api.page.views import Vanished
 from finite_memory_core import Memory, Message
 
 from ..pages import harbour

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from finite_memory_api.page.views import Live
+from finite_memory_api.page.live import Live
 from finite_memory_core import Delta
 from finite_memory_core.context import Context
 

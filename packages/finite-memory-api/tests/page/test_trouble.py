@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finite_memory_api.page.journal import MOST_TURNS, Journal, Turn
-from finite_memory_api.page.views import Stored
+from finite_memory_api.page.stored import Stored
 from finite_memory_core import Memory, SQLiteStore, StoreError
 
 from ..pages import harbour

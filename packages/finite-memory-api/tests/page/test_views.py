@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from finite_memory_api.page._serving import noted
+from finite_memory_api.page.live import Live
 from finite_memory_api.page.replaying import replay
-from finite_memory_api.page.views import Live, Stored, Vanished, exported
+from finite_memory_api.page.stored import Stored
+from finite_memory_api.page.views import Vanished, exported
 from finite_memory_api.server.cursors import Cursor
 from finite_memory_core import Chat, Memory, Message, Recall, SQLiteStore, StoreError
 from finite_memory_core.backends.reader import ReaderBackend

@@ -18,7 +18,8 @@ from finite_memory_core import Chat, ConfigError
 from ..server._running import EndingServer
 from ._app import Page, Source, Watched
 from .guarding import check_local
-from .views import Live, Vanished
+from .live import Live
+from .views import Vanished
 
 if TYPE_CHECKING:
     from .chatting import ChatPage

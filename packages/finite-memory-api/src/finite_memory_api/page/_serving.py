@@ -19,10 +19,12 @@ from finite_memory_core.stores.base import Store
 from ..server.cursors import Cursor
 from ..server.guarding import check_host
 from ._app import Page, Source, Watched
+from .counted import Counted
 from .journal import Journal, Turn, told_hit
 from .rows import beginning
+from .stored import Stored
 from .threads import apart
-from .views import Counted, Standing, Stored, Vanished, View
+from .views import Standing, Vanished, View
 
 if TYPE_CHECKING:
     from ..server._app import Answered, PassedThrough, Proxy
