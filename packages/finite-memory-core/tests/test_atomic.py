@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from finite_memory_core import (
     View,
 )
 from finite_memory_core.stores import Counted, Event, Session, Version
+from finite_memory_core.stores.wrapping import WrappedStore
 
 from .checks import say, state, take
 from .strategies import CORE, Setup, conversations, prose, quarter, setups
@@ -42,22 +43,17 @@ class Failing:
             raise self.error
 
 
-class FailingStore(Store):
+class FailingStore(WrappedStore):
     """A real store in front of which something fails: before a write, or behind it."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(store)
         self.inner = store
         self.before, self.behind, self.reading = Failing(), Failing(), Failing()
 
-    def create(self, session_id: str, settings: str) -> None:
-        self.inner.create(session_id, settings)
-
     def session(self, session_id: str) -> Session | None:
         self.reading.check()
-        return self.inner.session(session_id)
-
-    def sessions(self) -> list[Session]:
-        return self.inner.sessions()
+        return super().session(session_id)
 
     def append(
         self,
@@ -67,25 +63,8 @@ class FailingStore(Store):
         events: Sequence[Event],
     ) -> None:
         self.before.check()
-        self.inner.append(session_id, version, messages, events)
+        super().append(session_id, version, messages, events)
         self.behind.check()
-
-    def messages(
-        self, session_id: str, start: int = 0, stop: int | None = None
-    ) -> Iterator[Counted]:
-        return self.inner.messages(session_id, start, stop)
-
-    def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
-        return self.inner.events(session_id, start)
-
-    def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
-        return self.inner.last_event(session_id, kind)
-
-    def delete(self, session_id: str) -> None:
-        self.inner.delete(session_id)
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 class FailingCounter(Failing):

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from finite_memory_core import StoreError
-from finite_memory_core.stores.base import Counted, Event, Session, Store, Version
+from finite_memory_core.stores.base import Counted, Event, Session, Version
+from finite_memory_core.stores.wrapping import WrappedStore
 
 
-class ReadOnly(Store):
+class ReadOnly(WrappedStore):
     """Reads another store; what a resumed memory notes for itself is dropped.
 
-    It keeps no index: a search builds one of its own, and leaves the store's to who writes.
+    It has no index, no vectors and no scopes: a search builds an index of its own, over this
+    session alone, and leaves the store's to who writes.
     """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     def create(self, session_id: str, settings: str) -> None:  # noqa: ARG002
         """Refuse."""
-        raise StoreError(f"session {session_id!r} cannot be made: this store is only looked at")
-
-    def session(self, session_id: str) -> Session | None:
-        """Return a session's head."""
-        return self._store.session(session_id)
-
-    def sessions(self) -> list[Session]:
-        """Return all heads."""
-        return self._store.sessions()
+        raise self._refused(session_id)
 
     def append(
         self,
@@ -38,30 +29,36 @@ class ReadOnly(Store):
     ) -> None:
         """Write nothing."""
 
-    def messages(
-        self, session_id: str, start: int = 0, stop: int | None = None
-    ) -> Iterator[Counted]:
-        """Yield messages."""
-        return self._store.messages(session_id, start, stop)
-
-    def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
-        """Yield events."""
-        return self._store.events(session_id, start)
-
-    def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
-        """Return the newest event of a kind."""
-        return self._store.last_event(session_id, kind)
-
-    def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
-        """Return some messages."""
-        return self._store.pick(session_id, indices)
+    def erase(
+        self,
+        session_id: str,
+        version: Version,  # noqa: ARG002
+        messages: Mapping[int, Counted],  # noqa: ARG002
+        events: Mapping[int, Event],  # noqa: ARG002
+        appended: Sequence[Event],  # noqa: ARG002
+    ) -> bool:
+        """Refuse."""
+        raise self._refused(session_id)
 
     def set_scope(self, session_id: str, scope: str | None) -> None:
         """Write nothing."""
 
+    def scoped(self, scope: str, limit: int) -> list[Session]:  # noqa: ARG002
+        """Return none."""
+        return []
+
+    def index(self, session_id: str) -> None:
+        """Return none."""
+
+    def vectors(self, session_id: str) -> None:
+        """Return none."""
+
     def delete(self, session_id: str) -> None:
         """Refuse."""
-        raise StoreError(f"session {session_id!r} cannot be deleted: this store is only looked at")
+        raise self._refused(session_id)
 
     def close(self) -> None:
         """Leave the store open: it belongs to another."""
+
+    def _refused(self, session_id: str) -> StoreError:
+        return StoreError(f"session {session_id!r} cannot be changed: this store is only looked at")

@@ -7,16 +7,14 @@ from binascii import crc32
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ..backends.base import Backend, Delta, Usage
 from ..context import Context
 from ..errors import BackendError, StoreError
 from ..messages import Message
-from ..stores.base import Counted, Event, Session, Store, Version
-
-if TYPE_CHECKING:
-    from ..recall.index import GrowingIndex
+from ..stores.base import Counted, Event, Store, Version
+from ..stores.wrapping import WrappedStore
 
 Line: TypeAlias = "str | Message | BaseException | Sequence[str | Delta | BaseException]"
 """One reply of a script: text, a message, an error to raise, or any of it piece by piece."""
@@ -78,7 +76,7 @@ def _pieces(line: Line) -> Sequence[str | Delta | BaseException]:
     return line
 
 
-class FailingStore(Store):
+class FailingStore(WrappedStore):
     """Passes everything on to another store, but fails at chosen appends; an erasure is one too.
 
     Args:
@@ -100,7 +98,7 @@ class FailingStore(Store):
         error: BaseException | None = None,
         written: bool = False,
     ) -> None:
-        self._store = store
+        super().__init__(store)
         self._fail_at = {fail_at} if isinstance(fail_at, int) else frozenset(fail_at)
         self._error = error
         self._written = written
@@ -138,56 +136,6 @@ class FailingStore(Store):
         yield self._written or not fails
         if fails:
             raise self._error or StoreError(f"append {self.appends} was made to fail")
-
-    def create(self, session_id: str, settings: str) -> None:
-        """See `Store.create`."""
-        self._store.create(session_id, settings)
-
-    def session(self, session_id: str) -> Session | None:
-        """See `Store.session`."""
-        return self._store.session(session_id)
-
-    def sessions(self) -> list[Session]:
-        """See `Store.sessions`."""
-        return self._store.sessions()
-
-    def messages(
-        self, session_id: str, start: int = 0, stop: int | None = None
-    ) -> Iterator[Counted]:
-        """See `Store.messages`."""
-        return self._store.messages(session_id, start, stop)
-
-    def events(self, session_id: str, start: int = 0) -> Iterator[Event]:
-        """See `Store.events`."""
-        return self._store.events(session_id, start)
-
-    def last_event(self, session_id: str, kind: str) -> tuple[int, Event] | None:
-        """See `Store.last_event`."""
-        return self._store.last_event(session_id, kind)
-
-    def pick(self, session_id: str, indices: Sequence[int]) -> dict[int, Counted]:
-        """See `Store.pick`."""
-        return self._store.pick(session_id, indices)
-
-    def set_scope(self, session_id: str, scope: str | None) -> None:
-        """See `Store.set_scope`."""
-        self._store.set_scope(session_id, scope)
-
-    def scoped(self, scope: str, limit: int) -> list[Session]:
-        """See `Store.scoped`."""
-        return self._store.scoped(scope, limit)
-
-    def index(self, session_id: str) -> GrowingIndex | None:
-        """See `Store.index`."""
-        return self._store.index(session_id)
-
-    def delete(self, session_id: str) -> None:
-        """See `Store.delete`."""
-        self._store.delete(session_id)
-
-    def close(self) -> None:
-        """See `Store.close`."""
-        self._store.close()
 
 
 class WordEmbedder:
