@@ -55,7 +55,7 @@ def _copied(session: Session) -> Session:
     """Return a session to try something on."""
     made = copy(session)
     made.cache = deepcopy(session.cache)
-    made._phases, made.replies = list(session._phases), dict(session.replies)
+    made._phases, made.replies = session._phases.clone(), dict(session.replies)
     made.recorder = None
     return made
 

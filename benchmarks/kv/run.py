@@ -57,12 +57,21 @@ def main() -> int:
         for table in _tables(part, asked):
             print(table.text(), flush=True)
             made.append(table)
-        if write:
-            command = f"python benchmarks/kv/run.py {' '.join(sys.argv[1:]) or part}"
-            note = f"{describe(command)} PyTorch {torch.__version__}."
-            text = "\n\n".join([note, *(table.markdown() for table in made)])
-            write_between(DOCUMENT, f"kv-{part}", text)
+            if write:
+                command = f"python benchmarks/kv/run.py {' '.join(sys.argv[1:]) or part}"
+                note = f"{describe(command)} {_with(asked.device)}"
+                text = "\n\n".join([note, *(table.markdown() for table in made)])
+                write_between(DOCUMENT, f"kv-{part}{_mark(asked.device)}", text)
     return 0
+
+
+def _mark(device: str) -> str:
+    return "" if device == "cpu" else f"-{device}"
+
+
+def _with(device: str) -> str:
+    card = f" {torch.cuda.get_device_name()}." if device.startswith("cuda") else ""
+    return f"PyTorch {torch.__version__}.{card}"
 
 
 def _tables(part: str, asked: argparse.Namespace) -> Iterator[Table]:
@@ -75,8 +84,9 @@ def _tables(part: str, asked: argparse.Namespace) -> Iterator[Table]:
         )
     elif part == "steady":
         yield from steady.tables(
-            asked.shape, asked.budget, asked.turns, "hybrid", asked.device, asked.layers
-        )
+            asked.shape, asked.budget, asked.turns, "hybrid", asked.device, asked.layers,
+            asked.dtypes[0],
+        )  # fmt: skip
     elif part == "quality":
         yield from quality.tables(asked.repeats, 20 if asked.quick else 100)
     else:

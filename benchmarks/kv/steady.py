@@ -12,11 +12,13 @@ import torch
 from benchmarks.kv import peers, shapes
 from benchmarks.machine import resident_bytes
 from benchmarks.tables import Table
-from finite_memory_core import Chat, Memory
+from finite_memory_core import Chat, Memory, Message
 from finite_memory_local import HuggingFaceBackend
 
 REPLY = 8
-SAID = "Tell me more of the plums of Turin, of Ada and of the rain in the year {:04d}."
+SAID = "And the plums of Turin, {:05d}?"
+"""32 tokens, with what the template puts around it."""
+ANSWER = "So, so. "
 MODES = ("off", "exact", "shift")
 
 
@@ -43,6 +45,14 @@ class _Turns:
         """How often something left the memory."""
         return self.chat.memory.stats.evictions
 
+    def fill(self, tokens: int) -> int:
+        """Let the memory hold so many tokens of turns that nobody waits for; returns how many."""
+        memory, number = self.chat.memory, 0
+        while memory.stats.tokens_held < tokens:
+            memory.append(Message.user(SAID.format(number)), Message.assistant(ANSWER))
+            number += 1
+        return number
+
     def take(self, said: str, counts: bool) -> None:
         """Take a turn."""
         decoded, gone = self.backend.cache_stats.decode_ms, self.evictions
@@ -64,10 +74,16 @@ class _Turns:
 
 
 def tables(
-    shape: str, budget: int, turns: int, policy: str, device: str, layers: int | None = None
+    shape: str,
+    budget: int,
+    turns: int,
+    policy: str,
+    device: str,
+    layers: int | None = None,
+    dtype: str = "float32",
 ) -> Iterator[Table]:
     """Hold the same conversation in each mode; only the turns at a full budget count."""
-    model = shapes.model(shape, torch.float32, device, layers)
+    model = shapes.model(shape, getattr(torch, dtype), device, layers)
     coder = shapes.tokenizer(shape)
     held: dict[str, _Turns] = {}
     for kv in MODES:
@@ -78,24 +94,25 @@ def tables(
         memory = Memory(budget, policy=policy, reserve=16, recall=None, low_water=0.75,
                         counter=lambda text: len(text.encode()))  # fmt: skip
         held[kv] = _Turns(Chat(backend, memory), backend)
-    number = counted = 0
+    number = max(one.fill(budget - 200) for one in held.values())
+    counted = 0
     while counted < turns:
         counts = held["off"].evictions > 0
         for one in held.values():
             one.take(SAID.format(number), counts)
         number, counted = number + 1, counted + counts
     name = f"{shape} shape{'' if layers is None else f' with {layers} layers'}"
-    yield _ours(held, f"A full budget of {budget:,} tokens, {name}, policy {policy}, {turns} turns",
-                device)  # fmt: skip
+    title = f"A full budget of {budget:,} tokens, {name}, policy {policy}, {turns} turns"
+    yield _ours(held, title, f"{dtype}, {device}")
     asked = peers.Asked(
         shape=shapes.fields(shape, layers), budget=budget, reply=REPLY, turns=turns,
-        turn=len(coder(SAID).input_ids), threads=torch.get_num_threads(),
+        turn=len(coder(SAID.format(0)).input_ids) + 2, threads=torch.get_num_threads(),
     )  # fmt: skip
-    if device == "cpu":
+    if device == "cpu" and dtype == "float32":
         yield _beside(held, peers.measure(asked), budget)
 
 
-def _ours(held: dict[str, _Turns], title: str, device: str) -> Table:
+def _ours(held: dict[str, _Turns], title: str, where: str) -> Table:
     rows = []
     off = median(held["off"].first)
     for kv, one in held.items():
@@ -112,7 +129,7 @@ def _ours(held: dict[str, _Turns], title: str, device: str) -> Table:
          "the same in CPU time", "an evicting turn beside others", "hits", "tokens read a turn",
          "moving, an eviction"],
         rows,
-        [(f"float32, {device}, {REPLY} tokens a reply; the three take turns. Times are the whole "
+        [(f"{where}, {REPLY} tokens a reply; the three take turns. Times are the whole "
          "turn's, the memory's own work included. Resident at the end: "
          f"{resident_bytes() / 2**20:,.0f} MiB for all three.")],
     )  # fmt: skip

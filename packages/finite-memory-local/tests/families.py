@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,6 +23,8 @@ CHATML = (
 )
 SPECIAL = ("<|pad|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 264
+DEVICE = os.environ.get("FINITE_MEMORY_DEVICE", "cpu")
+"""Where the tests' models are; set to ``cuda`` on a machine that has one."""
 
 
 @lru_cache
@@ -149,6 +152,7 @@ def model(family: str = "Llama", seed: int = 0, **fields: Any) -> Any:
             setattr(config, end, 259)
     torch.manual_seed(seed)
     made = getattr(tf, _HEADS.get(name, f"{name}ForCausalLM"))(config).eval()
+    made = made if made.device.type == "meta" else made.to(DEVICE)
     for weight in made.parameters():  # random weights say the same whatever they read: louder
         if weight.ndim == 2:
             weight.data.mul_(4.0)

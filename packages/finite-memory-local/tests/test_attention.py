@@ -8,8 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from transformers.masking_utils import (
+    causal_mask_function,
+    sdpa_mask,
+    sliding_window_causal_mask_function,
+)
 
-from finite_memory_local.attention import attend
+from finite_memory_local.attention import _CAUSAL, attend, causal, mask
 
 
 def expected(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -41,3 +46,40 @@ def test_a_mask_serves_all_layers_and_is_looked_at_again_when_it_changes(
                 key, value = torch.randn(2, 1, kv_heads, tokens, dim)
                 made, _ = attend(module, query, key, value, mask)
                 torch.testing.assert_close(made, expected(query, key, value, mask))
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(6, 2), (4, 4)])
+def test_queries_behind_many_keys_see_all_before_them(heads: int, kv_heads: int) -> None:
+    """Without a mask, what a mask would have come to."""
+    count, tokens, dim = 4, 20, 16
+    query = torch.randn(1, heads, count, dim)
+    key, value = torch.randn(2, 1, kv_heads, tokens, dim)
+    seen = torch.ones(count, tokens, dtype=torch.bool).tril(tokens - count)
+    made = causal(query, key, value, None).transpose(1, 2)
+    torch.testing.assert_close(made, expected(query, key, value, seen[None, None]))
+
+
+def test_only_a_mask_that_hides_nothing_but_later_keys_says_so() -> None:
+    """Not one of a sliding window, not one of a padded text, and no part of one that does."""
+    asked = {
+        "batch_size": 1, "q_length": 3, "kv_length": 9, "q_offset": 6, "kv_offset": 0,
+        "mask_function": causal_mask_function, "allow_is_causal_skip": True,
+    }  # fmt: skip
+    padded = torch.ones(1, 9, dtype=torch.bool)
+    plain = mask(**asked, attention_mask=padded.clone())
+    padded[0, 0] = False
+    window = sliding_window_causal_mask_function(4)
+    assert plain is not None
+    assert hasattr(plain, _CAUSAL)
+    assert not hasattr(plain[..., :5], _CAUSAL)
+    assert not hasattr(mask(**asked, attention_mask=padded), _CAUSAL)
+    assert not hasattr(mask(**{**asked, "mask_function": window}, local_size=4), _CAUSAL)
+
+
+def test_such_a_mask_is_what_it_was() -> None:
+    """Whoever looks at it finds transformers' own."""
+    asked = {"batch_size": 1, "q_length": 3, "kv_length": 9, "q_offset": 6}
+    made, own = mask(**asked), sdpa_mask(**asked)
+    assert made is not None
+    assert own is not None
+    assert torch.equal(made, own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from threading import Event
 from typing import Any
 
@@ -23,9 +24,18 @@ from finite_memory_local import HuggingFaceBackend
 from finite_memory_local.attention import recording
 from finite_memory_local.generating import read
 from finite_memory_local.importance import attention
-from finite_memory_local.ledger import Fresh, Kept, Piece, ids_of, prefix_plan, shift_plan
+from finite_memory_local.ledger import (
+    Fresh,
+    Kept,
+    Piece,
+    _same,
+    common,
+    ids_of,
+    prefix_plan,
+    shift_plan,
+)
 
-from .families import count_read, model, tokenizer
+from .families import DEVICE, count_read, model, tokenizer
 from .test_backend import backend
 from .test_exact import SYSTEM, said
 from .test_shift import first_layer_error, shifting, talk
@@ -52,6 +62,33 @@ def test_a_plan_leads_to_what_is_wanted(
             made += segment.ids
     assert ids_of(pieces) == made
     assert isinstance(plan[-1], Fresh)
+
+
+_WORDS = st.lists(st.integers(0, 6).map(lambda i: (i,)), max_size=7)
+
+
+@given(old=_WORDS, new=_WORDS)
+def test_as_many_pieces_as_can_be_are_found_again(
+    old: list[tuple[int]], new: list[tuple[int]]
+) -> None:
+    """The pairs are equal, ascend in both, and no way has more of them."""
+    found = _same(old, new)
+    assert all(old[i] == new[j] for i, j in found)
+    assert all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(found))
+    most = [[0] * (len(new) + 1) for _ in range(len(old) + 1)]
+    for i, one in enumerate(old):
+        for j, other in enumerate(new):
+            longer = most[i][j] + 1 if one == other else 0
+            most[i + 1][j + 1] = max(longer, most[i][j + 1], most[i + 1][j])
+    assert len(found) == most[-1][-1]
+
+
+@given(old=st.lists(st.integers(0, 2)), new=st.lists(st.integers(0, 2)))
+def test_the_longest_common_prefix_is_found(old: list[int], new: list[int]) -> None:
+    """The same up to there, and not beyond."""
+    length = common(old, new)
+    assert old[:length] == new[:length]
+    assert length == min(len(old), len(new)) or old[length] != new[length]
 
 
 _STEPS = st.lists(
@@ -250,7 +287,7 @@ def test_attention_is_that_of_eager_attention(family: str) -> None:
     got = attention(session, 8)
     made.model.set_attn_implementation("eager")
     with torch.no_grad():
-        out = made.model(input_ids=torch.tensor([session.ids]), output_attentions=True)
+        out = made.model(input_ids=torch.tensor([session.ids], device=DEVICE), output_attentions=True)
     eager = torch.stack([a[0, :, -8:].mean((0, 1)) for a in out.attentions]).mean(0)
     assert torch.allclose(eager, got, atol=1e-5)
     assert 1.0 == pytest.approx(float(got.sum()), abs=1e-4)

@@ -11,7 +11,7 @@ import torch
 from finite_memory_core import Message
 from finite_memory_local import HuggingFaceBackend
 
-from .families import FAMILIES, context, conversation, model, tokenizer
+from .families import DEVICE, FAMILIES, context, conversation, model, tokenizer
 
 SYSTEM = Message.system("You are brief.")
 
@@ -27,7 +27,7 @@ def fresh(backend: HuggingFaceBackend, ids: list[int], count: int) -> list[int]:
     """Return the greedy reply, each token by a whole forward without a cache."""
     reply: list[int] = []
     while len(reply) < count and not (reply and reply[-1] in backend._ends):
-        whole = torch.tensor([[*ids, *reply]])
+        whole = torch.tensor([[*ids, *reply]], device=DEVICE)
         logits = backend.model(input_ids=whole, use_cache=False).logits
         reply.append(int(logits[0, -1].argmax()))
     return reply

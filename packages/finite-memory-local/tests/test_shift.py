@@ -17,7 +17,7 @@ from finite_memory_local.generating import read
 from finite_memory_local.importance import _weights
 from finite_memory_local.rotation import Rotation
 
-from .families import FAMILIES, context, conversation, count_read, model, tokenizer
+from .families import DEVICE, FAMILIES, context, conversation, count_read, model, tokenizer
 from .test_exact import SYSTEM, fresh, prompt, said
 
 SHIFTABLE = [
@@ -52,7 +52,7 @@ def first_layer_error(backend: HuggingFaceBackend, session_id: str = "s") -> flo
     session = backend._sessions[session_id]
     assert session.length == session.held
     fresh_cache = backend.capability.new_cache(backend.model)
-    backend.model(input_ids=torch.tensor([session.ids]), cache=fresh_cache)
+    backend.model(input_ids=torch.tensor([session.ids], device=DEVICE), cache=fresh_cache)
     layer: Any = session.layers[0]
     other: Any = fresh_cache.layers[0]
     return max(
@@ -72,7 +72,7 @@ def attention_error(made: Any, backend: HuggingFaceBackend) -> float:
     recorder = Recorder(16)
     made.set_attn_implementation(NAME)
     with recording(recorder):
-        made(input_ids=torch.tensor([session.ids]), cache=fresh_cache)
+        made(input_ids=torch.tensor([session.ids], device=DEVICE), cache=fresh_cache)
     made.set_attn_implementation("sdpa")
     seen = recorder.queries[0]
     layers: list[Any] = [session.layers[0], fresh_cache.layers[0]]

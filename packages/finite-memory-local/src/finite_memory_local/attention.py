@@ -1,8 +1,11 @@
-"""Attention as transformers lets it be plugged in: packed on CPUs, and watched when asked.
+"""Attention as transformers lets it be plugged in: fast on a kept cache, and watched when asked.
 
 With grouped queries, PyTorch's fused attention is slow on a CPU in half precision. Seen from the
 other side, the queries of a group are just more rows against the same keys: packed so, the same
-function is fast. The second use: the queries that pass by can be remembered, for `importance`.
+function is fast. On CUDA a few queries behind many keys come with a mask, with which PyTorch's
+fastest function cannot be had, and with copies of the keys for every query head; where the mask is
+the plain causal one, that function knows it by itself. The second use: the queries that pass by can
+be remembered, for `importance`.
 """
 
 from __future__ import annotations
@@ -89,6 +92,8 @@ def attend(
     if recorder is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         recorder.see(module.layer_idx, query, scale, kwargs.get("sliding_window"))
+    if _is_causal(query, key, value, attention_mask, kwargs):
+        return causal(query, key, value, scaling).transpose(1, 2).contiguous(), None
     if not _is_packable(query, key, attention_mask, kwargs):
         return _plain(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     batch, heads, count, dim = query.shape
@@ -135,6 +140,62 @@ def _is_packable(query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[s
     return mask.shape[1] == 1 and mask.shape[2] == count and tokens > 2 * count
 
 
+_CAUSAL = "_finite_memory_causal"
+
+
+def mask(**asked: Any) -> Tensor | None:
+    """Return the mask that transformers makes for its own fused attention.
+
+    One that hides nothing but later keys says so, as long as it is this very tensor.
+    """
+    from transformers.masking_utils import causal_mask_function, sdpa_mask
+
+    made: Tensor | None = sdpa_mask(**asked)
+    padding = asked.get("attention_mask")
+    plain = asked.get("mask_function") is causal_mask_function and asked.get("local_size") is None
+    if made is not None and plain and (padding is None or bool(padding.all())):
+        setattr(made, _CAUSAL, True)
+    return made
+
+
+def _is_causal(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
+) -> bool:
+    """Whether `causal` comes to the same, by the fastest function there is."""
+    if not query.is_cuda or query.dtype == torch.float32 or not getattr(mask, _CAUSAL, False):
+        return False
+    if any(kwargs.get(name) is not None for name in ("position_bias", "softcap", "s_aux")):
+        return False
+    same_width = query.shape[-1] == key.shape[-1] == value.shape[-1] <= _WIDEST
+    return (
+        same_width and mask is not None and mask.shape[2:] == (query.shape[2], key.shape[2])
+    )
+
+
+_WIDEST = 256
+"""What PyTorch's fastest function takes."""
+
+
+def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Return the attention of queries that stand behind all keys but as many as they are.
+
+    Args:
+        query: (1, heads, queries, dim).
+        key, value: (1, key heads, tokens, dim).
+
+    Returns:
+        (1, heads, queries, dim).
+    """
+    from torch.nn.attention.bias import causal_lower_right
+
+    grouped = query.shape[1] != key.shape[1]
+    hidden = causal_lower_right(query.shape[2], key.shape[2])
+    made: Tensor = scaled_dot_product_attention(
+        query, key, value, attn_mask=hidden, scale=scaling, enable_gqa=grouped
+    )
+    return made
+
+
 def _plain(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -143,9 +204,8 @@ def _plain(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
 
 
 def register() -> None:
-    """Make it known to transformers, with the masks of its own fused attention."""
+    """Make it known to transformers, with its masks."""
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    AttentionMaskInterface.register(NAME, mask)

@@ -6,9 +6,9 @@ everything here compares ids and never text.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -70,13 +70,18 @@ def spans_of(pieces: Iterable[Piece]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def common(old: Sequence[int], new: Sequence[int]) -> int:
+def common(old: Sequence[object], new: Sequence[object]) -> int:
     """Return the length of the longest common prefix."""
-    shorter = min(len(old), len(new))
-    for i in range(shorter):
-        if old[i] != new[i]:
-            return i
-    return shorter
+    low, high = 0, min(len(old), len(new))
+    if old[:high] == new[:high]:
+        return high
+    while high - low > 1:  # they differ before `high`, and not before `low`
+        middle = (low + high) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def cut(pieces: Iterable[Piece], length: int) -> list[Piece]:
@@ -109,15 +114,43 @@ def shift_plan(old: Sequence[Piece], new: Sequence[Piece]) -> list[Segment]:
         return prefix_plan(old, new, shared)
     segments: list[Segment] = []
     spans = _sealed(old, new)
-    matcher = SequenceMatcher(None, [ids for _, ids in spans], [p.ids for p in new], autojunk=False)
-    for tag, i, i_end, j, j_end in matcher.get_opcodes():
-        if tag == "equal":
-            for (span, _), piece in zip(spans[i:i_end], new[j:j_end], strict=True):
-                segments += [span, Fresh(piece.ids[span.end - span.start :])]
-        elif j < j_end:
+    same, ends = _same([ids for _, ids in spans], [p.ids for p in new]), (len(spans), len(new))
+    for (i, j), (i_end, j_end) in zip([(-1, -1), *same], [*same, ends], strict=True):
+        i, j = i + 1, j + 1  # behind the last that are the same
+        if j < j_end:
             segments += _replaced(ids_of(new[j:j_end]), spans[i][0].start if i < i_end else None,
                                   held, segments)  # fmt: skip
+        if j_end < len(new):
+            span = spans[i_end][0]
+            segments += [span, Fresh(new[j_end].ids[span.end - span.start :])]
     return _with_last_fresh(_tidy(segments), wanted)
+
+
+_Ids = tuple[int, ...]
+
+
+def _same(old: Sequence[_Ids], new: Sequence[_Ids]) -> list[tuple[int, int]]:
+    """Return a longest common subsequence: pairs of places, ascending in both.
+
+    After Hunt and Szymanski (A Fast Algorithm for Computing Longest Common Subsequences, 1977):
+    what is said once costs a logarithm, where a comparison by longest blocks is quadratic.
+    """
+    head = common(old, new)
+    places: dict[_Ids, list[int]] = {}
+    for i in range(len(old) - 1, head - 1, -1):
+        places.setdefault(old[i], []).append(i)
+    ends: list[int] = []  # the smallest place in `old` where a subsequence of each length ends
+    paths: list[Any] = []  # that subsequence: its last pair, and the path before it
+    for j in range(head, len(new)):
+        for i in places.get(new[j], ()):
+            at = bisect_left(ends, i)
+            ends[at : at + 1] = [i]
+            paths[at : at + 1] = [((i, j), paths[at - 1] if at else None)]
+    pairs, path = [], paths[-1] if paths else None
+    while path is not None:
+        pair, path = path
+        pairs.append(pair)
+    return [(i, i) for i in range(head)] + pairs[::-1]
 
 
 def _sealed(old: Sequence[Piece], new: Sequence[Piece]) -> list[tuple[Kept, tuple[int, ...]]]:

@@ -9,6 +9,7 @@ This module knows nothing of caches; it notices where a template does not keep a
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -282,8 +283,8 @@ def _parts(text: str, frame: str, ended: str, shapes: Sequence[_Shape]) -> list[
         shapes: what the template was told.
     """
     marked = [(i, shape) for i, shape in enumerate(shapes) if shape.content]
-    glue = _split(frame, [_mark(i) for i, _ in marked])
-    tail = _split(ended, [_mark(i) for i, _ in marked])
+    numbers = [str(i) for i, _ in marked]
+    glue, tail = _split(frame, numbers), _split(ended, numbers)
     if glue is None or tail is None:
         return None
     contents = _contents(text, glue, [shape.content or "" for _, shape in marked])
@@ -297,15 +298,17 @@ def _parts(text: str, frame: str, ended: str, shapes: Sequence[_Shape]) -> list[
     return parts
 
 
-def _split(frame: str, marks: Sequence[str]) -> list[str] | None:
+_MARK = re.compile("\ue000([0-9]+)\ue001")
+
+
+def _split(frame: str, numbers: Sequence[str]) -> list[str] | None:
     """Return what stands between the marks; None unless each is there once, in order."""
-    glue, rest = [], frame
-    for mark in marks:
-        if rest.count(mark) != 1:
-            return None
-        before, rest = rest.split(mark)
-        glue.append(before)
-    return None if "\ue000" in rest else [*glue, rest]
+    glue = _MARK.split(frame)
+    found = glue[1::2]
+    between = glue[::2]
+    if found != list(numbers) or any("\ue000" in text for text in between):
+        return None
+    return between
 
 
 def _contents(text: str, glue: Sequence[str], told: Sequence[str]) -> list[str] | None:

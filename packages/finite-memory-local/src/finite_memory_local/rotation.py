@@ -71,3 +71,28 @@ class Rotation:
             return part[..., 0::2], part[..., 1::2]
         first, second = part.chunk(2, -1)
         return first, second
+
+
+class Turns:
+    """The cosines and sines of moved tokens, computed once a rotation and once a device.
+
+    Args:
+        old: where their states were computed, (tokens,).
+        new: where they come to, (tokens,).
+    """
+
+    def __init__(self, old: Tensor, new: Tensor) -> None:
+        self._old, self._new = old, new
+        self._known: dict[tuple[int, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def angles(self, rotation: Rotation, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return `Rotation.angles` of all tokens, on `device`.
+
+        Computed there where it is CUDA; others lack the double precision that this takes.
+        """
+        known = self._known.get((id(rotation), device))
+        if known is None:
+            where = device if device.type == "cuda" else "cpu"
+            cos, sin = rotation.angles(self._old.to(where), self._new.to(where))
+            known = self._known[id(rotation), device] = cos.to(device), sin.to(device)
+        return known

@@ -35,13 +35,13 @@ from .ledger import (
     spans_of,
 )
 from .probe import Capability, LayerKind
+from .rotation import Turns
 
 Read = Callable[[Sequence[int]], None]
 """Lets the model read ids into the cache."""
 
 
-_Turns = dict[int, tuple[Tensor, Tensor]]
-"""Cosines and sines of the moved tokens, by the identity of a rotation."""
+_NONE = torch.empty(0, dtype=torch.long)
 
 
 class Moved(NamedTuple):
@@ -94,7 +94,7 @@ class Session:
         self._exact = exact
         self._sinks = sinks
         self._sink: int | None = None
-        self._phases: list[int] = []  # where moved states were computed; beyond: where they stand
+        self._phases = _NONE  # where moved states were computed; beyond: where they stand
         self.cache: Cache | None = None
         self.pieces: list[Piece] = []
         self.pure: int | None = None
@@ -242,38 +242,31 @@ class Session:
     def _rebuild(self, prefix: int, rest: Sequence[Segment], read: Read) -> None:
         """Put the kept and the fresh segments behind the prefix."""
         old, new = _positions(prefix, rest)
-        phases = [self._phase(position) for position in old]
-        rotations = {id(kind.rotation): kind.rotation for kind in self.capability.layers}
-        turns = {
-            name: rotation.angles(torch.tensor(phases), torch.tensor(new))
-            for name, rotation in rotations.items()
-            if rotation is not None
-        }
-        at = torch.tensor(old)
+        phases = self._phases_at(old)
+        turns = Turns(phases, new)
         if all(isinstance(segment, Kept) for segment in rest):  # layer by layer: no peak
             for layer, kind in self._kinds():
-                lifted = layer.lift(at.to(layer.device), kind.slot, self._exact)
+                lifted = layer.lift(old.to(layer.device), kind.slot, self._exact)
                 layer.cut(prefix)
                 self._place(layer, kind, lifted, turns)
             self.cut_ledger(prefix)
         else:
             taken = [
-                layer.lift(at.to(layer.device), kind.slot, self._exact)
+                layer.lift(old.to(layer.device), kind.slot, self._exact)
                 for layer, kind in self._kinds()
             ]
             self.cut(prefix)
             self._weave(rest, taken, turns, read)
         if not self._exact:
-            known = [self._phase(position) for position in range(prefix)]
-            self._phases = known + list(range(prefix, prefix + sum(map(_length, rest))))
-            for position, phase in zip(new, phases, strict=True):
-                self._phases[position] = phase
+            known = self._phases_at(torch.arange(prefix))
+            self._phases = torch.cat([known, torch.arange(prefix, prefix + _total(rest))])
+            self._phases[new] = phases
         self.pure = prefix if self.pure is None else min(prefix, self.pure)
         if self.recorder is not None:
             self.recorder.queries.clear()  # what was read in between is not what stands last
 
     def _weave(
-        self, rest: Sequence[Segment], taken: Sequence[Lifted], turns: _Turns, read: Read
+        self, rest: Sequence[Segment], taken: Sequence[Lifted], turns: Turns, read: Read
     ) -> None:
         """Read the fresh segments and put the kept ones between them."""
         start = 0
@@ -282,27 +275,35 @@ class Session:
                 read(segment.ids)
                 continue
             end = start + _length(segment)
-            here = {k: (cos[start:end], sin[start:end]) for k, (cos, sin) in turns.items()}
             for (layer, kind), lifted in zip(self._kinds(), taken, strict=True):
                 part = Lifted(lifted.keys[:, :, start:end], lifted.values[:, :, start:end])
-                self._place(layer, kind, part, here)
+                self._place(layer, kind, part, turns, slice(start, end))
             start = end
 
-    def _place(self, layer: KeptLayer, kind: LayerKind, lifted: Lifted, turns: _Turns) -> None:
+    def _place(
+        self,
+        layer: KeptLayer,
+        kind: LayerKind,
+        lifted: Lifted,
+        turns: Turns,
+        part: slice = slice(None),
+    ) -> None:
         def turn(states: Tensor, out: Tensor) -> None:
             if kind.rotation is None:
                 out.copy_(states)
                 return
-            cos, sin = (t.to(layer.device) for t in turns[id(kind.rotation)])
-            kind.rotation.turn(states, cos, sin, out)
+            cos, sin = turns.angles(kind.rotation, layer.device)
+            kind.rotation.turn(states, cos[part], sin[part], out)
 
         layer.place(lifted, kind.slot, self._exact, turn)
 
     def _kinds(self) -> list[tuple[KeptLayer, LayerKind]]:
         return list(zip(self.layers, self.capability.layers, strict=True))
 
-    def _phase(self, position: int) -> int:
-        return self._phases[position] if position < len(self._phases) else position
+    def _phases_at(self, positions: Tensor) -> Tensor:
+        """Return where the states at ascending `positions` were computed."""
+        known = int((positions < len(self._phases)).sum())
+        return torch.cat([self._phases[positions[:known]], positions[known:]])
 
     def cut_ledger(self, length: int) -> None:
         """Cut what is said of the states; the layers have been seen to."""
@@ -335,7 +336,7 @@ class Session:
     def drop(self) -> None:
         """Drop all states. The ids of replies stay: they are what was said."""
         self.cache, self.pieces, self.pure = None, [], None
-        self._sink, self._phases = None, []
+        self._sink, self._phases = None, _NONE
         if self.recorder is not None:
             self.recorder.queries.clear()
 
@@ -353,7 +354,7 @@ class Session:
         """Return all but the states and the ids, as JSON values."""
         return {
             "pieces": pieces_to_list(self.pieces),
-            "phases": self._phases,
+            "phases": self._phases.tolist(),
             "pure": self.pure,
             "sink": self._sink,
             "erasures": self.erasures,
@@ -363,7 +364,8 @@ class Session:
     def restore(self, told: Mapping[str, Any], ids: list[int]) -> None:
         """Take over what `to_dict` told, for states that are in the cache already."""
         self.pieces = pieces_from_list(told["pieces"], ids)
-        self._phases, self.pure, self.erasures = told["phases"], told["pure"], told["erasures"]
+        self._phases = torch.tensor(told["phases"], dtype=torch.long)
+        self.pure, self.erasures = told["pure"], told["erasures"]
         self._sink = told["sink"]
         self.replies = {text: tuple(chosen) for text, chosen in told["replies"].items()}
 
@@ -380,6 +382,10 @@ def _length(segment: Segment) -> int:
     return len(segment.ids) if isinstance(segment, Fresh) else segment.end - segment.start
 
 
+def _total(segments: Sequence[Segment]) -> int:
+    return sum(map(_length, segments))
+
+
 def _kept(segments: Sequence[Segment]) -> int:
     return sum(_length(segment) for segment in segments if isinstance(segment, Kept))
 
@@ -393,17 +399,16 @@ def _index(pieces: Sequence[Piece], length: int) -> int | None:
     return None
 
 
-def _positions(prefix: int, segments: Sequence[Segment]) -> tuple[list[int], list[int]]:
+def _positions(prefix: int, segments: Sequence[Segment]) -> tuple[Tensor, Tensor]:
     """Return where the kept tokens stand now, and where they will."""
-    old: list[int] = []
-    new: list[int] = []
-    at = prefix
+    old, new, at = [_NONE], [_NONE], prefix
     for segment in segments:
+        end = at + _length(segment)
         if isinstance(segment, Kept):
-            old.extend(range(segment.start, segment.end))
-            new.extend(range(at, at + _length(segment)))
-        at += _length(segment)
-    return old, new
+            old.append(torch.arange(segment.start, segment.end))
+            new.append(torch.arange(at, end))
+        at = end
+    return torch.cat(old), torch.cat(new)
 
 
 def _nbytes(layer: Any) -> int:
