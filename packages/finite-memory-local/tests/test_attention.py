@@ -37,15 +37,15 @@ def test_a_mask_serves_all_layers_and_is_looked_at_again_when_it_changes(
     if window is not None:
         seen &= torch.ones_like(seen).triu(tokens - count - window)
     masks = [seen[None, None], torch.zeros(1, 1, count, tokens).masked_fill(~seen, -1e9)]
-    for mask in masks:
+    for one in masks:
         for change in (False, False, True, False):
             if change:
-                mask[..., 3] = 0 if mask.dtype == torch.bool else -1e9
+                one[..., 3] = 0 if one.dtype == torch.bool else -1e9
             for group_heads in (heads, 2 * heads):
                 query = torch.randn(1, group_heads, count, dim)
                 key, value = torch.randn(2, 1, kv_heads, tokens, dim)
-                made, _ = attend(module, query, key, value, mask)
-                torch.testing.assert_close(made, expected(query, key, value, mask))
+                made, _ = attend(module, query, key, value, one)
+                torch.testing.assert_close(made, expected(query, key, value, one))
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(6, 2), (4, 4)])

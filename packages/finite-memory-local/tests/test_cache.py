@@ -287,7 +287,8 @@ def test_attention_is_that_of_eager_attention(family: str) -> None:
     got = attention(session, 8)
     made.model.set_attn_implementation("eager")
     with torch.no_grad():
-        out = made.model(input_ids=torch.tensor([session.ids], device=DEVICE), output_attentions=True)
+        ids = torch.tensor([session.ids], device=DEVICE)
+        out = made.model(input_ids=ids, output_attentions=True)
     eager = torch.stack([a[0, :, -8:].mean((0, 1)) for a in out.attentions]).mean(0)
     assert torch.allclose(eager, got, atol=1e-5)
     assert 1.0 == pytest.approx(float(got.sum()), abs=1e-4)

@@ -167,9 +167,7 @@ def _is_causal(
     if any(kwargs.get(name) is not None for name in ("position_bias", "softcap", "s_aux")):
         return False
     same_width = query.shape[-1] == key.shape[-1] == value.shape[-1] <= _WIDEST
-    return (
-        same_width and mask is not None and mask.shape[2:] == (query.shape[2], key.shape[2])
-    )
+    return same_width and mask is not None and mask.shape[2:] == (query.shape[2], key.shape[2])
 
 
 _WIDEST = 256
