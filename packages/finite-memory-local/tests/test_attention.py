@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -48,10 +49,13 @@ def test_a_mask_serves_all_layers_and_is_looked_at_again_when_it_changes(
                 torch.testing.assert_close(made, expected(query, key, value, one))
 
 
+@pytest.mark.parametrize("count", [1, 4])
 @pytest.mark.parametrize(("heads", "kv_heads"), [(6, 2), (4, 4)])
-def test_queries_behind_many_keys_see_all_before_them(heads: int, kv_heads: int) -> None:
+def test_queries_behind_many_keys_see_all_before_them(
+    heads: int, kv_heads: int, count: int
+) -> None:
     """Without a mask, what a mask would have come to."""
-    count, tokens, dim = 4, 20, 16
+    tokens, dim = 20, 16
     query = torch.randn(1, heads, count, dim)
     key, value = torch.randn(2, 1, kv_heads, tokens, dim)
     seen = torch.ones(count, tokens, dtype=torch.bool).tril(tokens - count)
@@ -61,7 +65,7 @@ def test_queries_behind_many_keys_see_all_before_them(heads: int, kv_heads: int)
 
 def test_only_a_mask_that_hides_nothing_but_later_keys_says_so() -> None:
     """Not one of a sliding window, not one of a padded text, and no part of one that does."""
-    asked = {
+    asked: dict[str, Any] = {
         "batch_size": 1, "q_length": 3, "kv_length": 9, "q_offset": 6, "kv_offset": 0,
         "mask_function": causal_mask_function, "allow_is_causal_skip": True,
     }  # fmt: skip
@@ -78,7 +82,7 @@ def test_only_a_mask_that_hides_nothing_but_later_keys_says_so() -> None:
 
 def test_such_a_mask_is_what_it_was() -> None:
     """Whoever looks at it finds transformers' own."""
-    asked = {"batch_size": 1, "q_length": 3, "kv_length": 9, "q_offset": 6}
+    asked: dict[str, Any] = {"batch_size": 1, "q_length": 3, "kv_length": 9, "q_offset": 6}
     made, own = mask(**asked), sdpa_mask(**asked)
     assert made is not None
     assert own is not None

@@ -153,15 +153,16 @@ def test_bytes_are_flat_over_ten_thousand_turns() -> None:
 
 
 def test_sessions_share_a_cap_and_the_oldest_goes_first() -> None:
-    """Under the cap one session is dropped, and its next turn is right all the same."""
+    """Under the cap one session loses its place, and its next turn is right all the same."""
     made = backend()
     one = [Message.user("I am one.")]
     said(made, *one, session_id="one")
     made.cache_bytes = made.cache_stats.bytes + 100
     said(made, Message.user("I am two."), session_id="two")
-    assert () == made.ledger("one")
+    leaves = DEVICE != "cpu"  # there is CPU memory to go to
+    assert leaves == bool(made.ledger("one"))
     assert made.ledger("two")
-    assert 1 == made.cache_stats.dropped
+    assert (not leaves, leaves) == (made.cache_stats.dropped, made.cache_stats.offloaded)
     assert said(backend("off"), *one) == said(made, *one, session_id="one")
 
 
@@ -289,7 +290,7 @@ def test_attention_is_that_of_eager_attention(family: str) -> None:
     with torch.no_grad():
         ids = torch.tensor([session.ids], device=DEVICE)
         out = made.model(input_ids=ids, output_attentions=True)
-    eager = torch.stack([a[0, :, -8:].mean((0, 1)) for a in out.attentions]).mean(0)
+    eager = torch.stack([a[0, :, -8:].mean((0, 1)) for a in out.attentions]).mean(0).cpu()
     assert torch.allclose(eager, got, atol=1e-5)
     assert 1.0 == pytest.approx(float(got.sum()), abs=1e-4)
 
