@@ -215,8 +215,10 @@ def importance(shape: str, tokens: int, repeats: int, device: str) -> dict[str, 
     eager, out = [], None
     with torch.no_grad():
         for _ in range(repeats):
+            bench._sync()
             began = time.perf_counter()
             out = bench.model(input_ids=ids, output_attentions=True, logits_to_keep=1)
+            bench._sync()
             eager.append(time.perf_counter() - began)
     assert out is not None
     wanted = torch.stack([a[0, :, -32:].mean((0, 1)) for a in out.attentions]).mean(0).cpu()
