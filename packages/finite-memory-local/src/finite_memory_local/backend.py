@@ -282,11 +282,11 @@ class HuggingFaceBackend(Backend):
                 session.lock,
                 attending(self.model, self._attends),
                 single_rows(self.model),
-                recording(self._ready(session)),
                 seeded(self.seed),
             ):
                 try:
-                    self._turn(session, context, emit, wanted.stopping)
+                    with recording(self._ready(session)):
+                        self._turn(session, context, emit, wanted.stopping)
                 except Stopped:
                     return
                 except (MemoryError, RuntimeError) as error:
