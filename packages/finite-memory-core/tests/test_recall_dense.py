@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import count
 from math import nan
@@ -511,6 +511,24 @@ def test_only_the_newest_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(best) <= {0, *range(stop - 300, stop)}
         assert 0 in best
     assert len(found._bits) <= 600
+
+
+@pytest.mark.parametrize("first", [" ", "Shall we begin, then?"])
+def test_a_short_session_is_compared_with_its_own_average(first: str) -> None:
+    """Of what there is in it by then, however short it was when it was searched first."""
+    said = [Message.user(first)] * 30 + chat(200)
+    source, vectors = Source(WordEmbedder(dimension=16)), InMemoryVectors()  # words share them
+
+    def read(start: int, stop: int) -> Iterator[Message]:
+        return iter(said[start:stop])
+
+    known = Dense(source, vectors, read)
+    for stop in (30, 60, 100, 250, 400, 100):
+        known.catch_up(stop, None, base.Deadline())
+        fresh = Dense(source, vectors, read)
+        assert fresh.nearest(QUESTION, stop, base.Deadline(), stop, 16) == known.nearest(
+            QUESTION, stop, base.Deadline(), stop, 16
+        )
 
 
 def test_a_search_in_the_past_sees_nothing_newer() -> None:
