@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finite_memory_core import InMemoryStore, Memory, Message, SQLiteStore, Store
+from finite_memory_core.policies.base import Deadline
 from finite_memory_core.recall import Recall, dense
 from finite_memory_core.testing import WordEmbedder
 
@@ -135,3 +137,33 @@ def test_what_is_forgotten_while_it_is_computed_has_no_vector(store: Store) -> N
     assert vectors is not None
     assert b"" == vectors.read([0])[0]
     assert vectors.read([1])[1]
+
+
+class Watched(dict[str, Any]):
+    """Calls `before` when something takes effect."""
+
+    def before(self) -> None:
+        """Do nothing; to be replaced."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.before()
+        super().__setitem__(key, value)
+
+
+def test_what_is_computed_while_it_is_forgotten_has_no_vector() -> None:
+    """Until the very moment another thread may read what stands there, and compute it again."""
+    store, embedder = InMemoryStore(), WordEmbedder(ALIKE)
+    store._sessions = watched = Watched()
+    memory = begun(store, "s", embedder, None)
+    memory.append(FACT, *chat(2))
+    memory.index()
+    found = dense.dense_of(dense.Source(embedder), store)("s")
+
+    def compute() -> None:
+        found.vectors.restart("")
+        found.catch_up(5, None, Deadline())
+
+    watched.before = compute  # type: ignore[method-assign]
+    memory.forget(0)
+    assert b"" == found.vectors.read([0])[0]
+    assert found.vectors.read([1])[1]
