@@ -318,6 +318,10 @@ def test_what_is_forgotten_is_not_compared() -> None:
     place = next(iter(found.compare(QUESTION, 600, base.Deadline()).best([])))
     vectors.forget([place])
     assert place not in found.compare(QUESTION, 600, base.Deadline()).best([place])
+    fresh = Dense(found._source, vectors, found._read)
+    near = [d.nearest(QUESTION, 600, base.Deadline(), 600, 16) for d in (fresh, found)]
+    assert near[0] == near[1]
+    assert place not in near[1]
 
 
 # -- when it fails --------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from finite_memory_core import InMemoryStore, Memory, Message, SQLiteStore, Store
+from finite_memory_core import InMemoryStore, Memory, Message, PostgresStore, SQLiteStore, Store
 from finite_memory_core.policies.base import Deadline
 from finite_memory_core.recall import Recall, dense
 from finite_memory_core.testing import WordEmbedder
 
+from .postgres_cluster import Cluster
 from .recalling import chat, recalled_text
 from .strategies import quarter_bytes
 
@@ -167,3 +168,37 @@ def test_what_is_computed_while_it_is_forgotten_has_no_vector() -> None:
     memory.forget(0)
     assert b"" == found.vectors.read([0])[0]
     assert found.vectors.read([1])[1]
+
+
+class Unkept(SQLiteStore):
+    """Keeps an index and no vectors."""
+
+    def vectors(self, session_id: str) -> Any:
+        return None
+
+
+@pytest.fixture(params=["a file", "a file without vectors", "a server"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each store that keeps the index, which several processes may use."""
+    if request.param == "a server":
+        cluster: Cluster = request.getfixturevalue("postgres")
+        opened: Store = PostgresStore(cluster.dsn(), schema=cluster.schema())
+    else:
+        opened = (SQLiteStore if request.param == "a file" else Unkept)(tmp_path / "s.db")
+    with opened as store:
+        yield store
+
+
+@pytest.mark.parametrize("other", ["old", "new"])
+def test_what_another_one_forgot_is_not_compared(shared: Store, other: str) -> None:
+    """In another session of the scope or in this one: a search is as if it were the first."""
+    embedder = WordEmbedder(ALIKE)
+    said = begun(shared, "old", embedder, "user:ada")
+    memory = begun(shared, "new", embedder, "user:ada")
+    for one in (said, memory):
+        one.append(*chat(3), FACT, *chat(40))
+    memory.search(QUESTION, 20)
+    (place,) = [i for i, m in enumerate(memory.transcript) if m == FACT]
+    Memory.resume(shared, other, counter=quarter_bytes, embedder=embedder).forget(place)
+    expected = begun_again(shared, embedder).search(QUESTION, 20)
+    assert expected == memory.search(QUESTION, 20)

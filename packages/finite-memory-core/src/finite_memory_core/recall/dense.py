@@ -115,14 +115,16 @@ class Dense:
 
     Args:
         source: computes them.
-        vectors: where they are kept.
+        vectors: where they are kept; None to keep them here.
         read: reads messages.
     """
 
-    def __init__(self, source: Source, vectors: Vectors, read: Read) -> None:
+    def __init__(self, source: Source, vectors: Vectors | None, read: Read) -> None:
         self._source = source
-        self.vectors = vectors
+        self._keeps = vectors is None
+        self.vectors = InMemoryVectors() if vectors is None else vectors
         self._read = read
+        self._erased = 0
         self._forget_bits()
 
     @property
@@ -135,6 +137,15 @@ class Dense:
         self._average: list[float] = []
         self._bits: list[int] = []
         self._first = 0
+
+    def changed(self) -> None:
+        """Let go of what is kept here: something of the session was forgotten.
+
+        A store that keeps vectors sees to them itself.
+        """
+        if self._keeps:
+            with self._source.lock:
+                self.vectors.restart("")
 
     # -- computing vectors ----------------------------------------------------------------------
 
@@ -175,6 +186,9 @@ class Dense:
     def _head(self) -> Head:
         """Return what is there of this embedder's; of another's nothing stays."""
         head, identity = self.vectors.head(), self._source.identity
+        if head.erased != self._erased:
+            self._erased = head.erased
+            self._forget_bits()
         if _same(identity, head.embedder):
             return head
         self.vectors.restart(identity)
@@ -342,8 +356,7 @@ def dense_of(source: Source, store: Store) -> Callable[[str], Dense]:
         def read(start: int, stop: int) -> Iterator[Message]:
             return (counted.message for counted in store.messages(session_id, start, stop))
 
-        vectors = store.vectors(session_id)
-        return Dense(source, InMemoryVectors() if vectors is None else vectors, read)
+        return Dense(source, store.vectors(session_id), read)
 
     return make
 
