@@ -202,3 +202,17 @@ def test_what_another_one_forgot_is_not_compared(shared: Store, other: str) -> N
     Memory.resume(shared, other, counter=quarter_bytes, embedder=embedder).forget(place)
     expected = begun_again(shared, embedder).search(QUESTION, 20)
     assert expected == memory.search(QUESTION, 20)
+
+
+def test_a_session_that_began_anew_is_another_one(store: Store) -> None:
+    """Also where it begins with the same instructions, and has come further than before."""
+    embedder, rules = WordEmbedder(ALIKE), Message.system("Be kind.")
+    other = begun(store, "old", embedder, "user:ada")
+    other.append(rules, *chat(3), FACT, *chat(3))
+    memory = begun(store, "new", embedder, "user:ada")
+    memory.append(*chat(40))
+    memory.search(QUESTION, 20)
+    other.reset()
+    other.append(rules, FACT, *chat(20))
+    expected = begun_again(store, embedder).search(QUESTION, 20)
+    assert expected == memory.search(QUESTION, 20)
