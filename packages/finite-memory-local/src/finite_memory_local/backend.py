@@ -509,7 +509,9 @@ class HuggingFaceBackend(Backend):
 
     def _fall_back(self, session_id: str, what: str, why: str) -> None:
         """Say once that something is not possible."""
-        if self._tally.fall_back(what, why):
+        with self._tally.lock:
+            is_new = self._tally.fall_back(what, why)
+        if is_new:
             for observer in self._observers:
                 observer(FellBack(session_id, what, why))
 
