@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Any
 
 EVENTS = "text/event-stream"
 JSON = "application/json"
+SIP = 65_536
+"""The most bytes that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Answer:
         end: ``"clean"`` ends the body as HTTP wants it; ``"fin"`` closes inside a chunk;
             ``"abort"`` resets the connection; ``"stall"`` sends nothing more until the client
             has gone or the server is closed; ``"silent"`` does so before the first byte;
-            ``"drip head"`` and ``"drip chunk"`` go on for ever, in the header and in a chunk's.
+            ``"drip head"`` and ``"drip chunk"`` go on for ever, in the header and in a chunk's;
+            ``"sip"`` reads the request a little at a time, and ends the answer cleanly.
     """
 
     chunks: Sequence[bytes] = ()
@@ -51,6 +54,7 @@ class Server:
 
     def __init__(self, answers: Sequence[Answer]) -> None:
         self.answers = list(answers)
+        self._sips = any(answer.end == "sip" for answer in answers)
         self.asked: list[Asked] = []
         self.hung_up = Event()
         self._closing = Event()
@@ -82,8 +86,12 @@ class Server:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
-            asked = _read(connection)
+            try:
+                asked = self._sip(connection) if self._sips else _read(connection)
+            except OSError:
+                asked = None
             if asked is None:
+                self.hung_up.set()
                 return
             with self._lock:
                 number = len(self.asked)
@@ -93,6 +101,11 @@ class Server:
                 self._send(connection, answer)
             except OSError:
                 self.hung_up.set()
+
+    def _sip(self, connection: socket.socket) -> Asked | None:
+        """Read a request as one who has other things to do."""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SIP)
+        return _read(connection, lambda: self._closing.wait(0.01))
 
     def _send(self, connection: socket.socket, answer: Answer) -> None:
         if answer.end == "silent":
@@ -115,7 +128,7 @@ class Server:
         self._end(connection, answer.end)
 
     def _end(self, connection: socket.socket, end: str) -> None:
-        if end == "clean":
+        if end in ("clean", "sip"):
             connection.sendall(b"0\r\n\r\n")
         elif end == "fin":
             connection.sendall(b"ff\r\ndata: {")
@@ -143,7 +156,7 @@ class Server:
                 return
 
 
-def _read(connection: socket.socket) -> Asked | None:
+def _read(connection: socket.socket, pause: Callable[[], object] = lambda: None) -> Asked | None:
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65_536)
@@ -154,5 +167,9 @@ def _read(connection: socket.socket) -> Asked | None:
     line, *lines = head.decode().split("\r\n")
     headers = {k.lower(): v for k, _, v in (text.partition(": ") for text in lines)}
     while len(body) < int(headers.get("content-length", "0")):
-        body += connection.recv(65_536)
+        pause()
+        more = connection.recv(SIP)
+        if not more:
+            return None
+        body += more
     return Asked(line, headers, body)

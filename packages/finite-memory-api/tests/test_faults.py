@@ -22,7 +22,7 @@ from finite_memory_api.errors import (
 from finite_memory_core import BackendError, Chat, Interrupted, Message, Reply
 
 from .replies import KEY, WIRES, Wire, event
-from .servers import JSON, Answer, Server
+from .servers import JSON, SIP, Answer, Server
 from .turns import DRIVES, memory_of, state_of
 
 Serve = Callable[..., Server]
@@ -101,6 +101,21 @@ def test_the_deadline_holds_in_every_phase(
     assert isinstance(caught.value, Interrupted | DeadlineError)
     assert before == state_of(memory)
     assert server.hung_up.wait(10)
+
+
+@EACH_DRIVE
+def test_the_deadline_holds_while_a_prompt_is_sent(
+    serve: Serve, drive: Callable[..., Reply]
+) -> None:
+    """A server that reads a little now and then is hung up on before it has read all."""
+    wire = WIRES["openai-chat"]
+    server = serve(replace(wire.answer("Late."), end="sip"))
+    long = Message.system("x" * (256 * SIP))
+    backend = wire.backend(server.url, timeout=0.5, idle_timeout=250)
+    with pytest.raises(DeadlineError, match=r"did not finish within 0\.5 s"):
+        drive(Chat(backend, memory_of(long, budget=99_999_999)), "Three?")
+    assert server.hung_up.wait(60)
+    assert 0 == len(server.asked)
 
 
 @EACH_DRIVE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import count
 from math import nan
 from pathlib import Path
-from threading import Event, Thread, current_thread, enumerate as enumerate_threads
+from threading import Event, Thread, current_thread, enumerate as enumerate_threads, local
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from finite_memory_core import (
     Message,
     SQLiteStore,
     Store,
+    StoreError,
 )
 from finite_memory_core.embedding import CallableEmbedder
 from finite_memory_core.events import FellBack
@@ -317,6 +318,10 @@ def test_what_is_forgotten_is_not_compared() -> None:
     place = next(iter(found.compare(QUESTION, 600, base.Deadline()).best([])))
     vectors.forget([place])
     assert place not in found.compare(QUESTION, 600, base.Deadline()).best([place])
+    fresh = Dense(found._source, vectors, found._read)
+    near = [d.nearest(QUESTION, 600, base.Deadline(), 600, 16) for d in (fresh, found)]
+    assert near[0] == near[1]
+    assert place not in near[1]
 
 
 # -- when it fails --------------------------------------------------------------------------------
@@ -513,6 +518,24 @@ def test_only_the_newest_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found._bits) <= 600
 
 
+@pytest.mark.parametrize("first", [" ", "Shall we begin, then?"])
+def test_a_short_session_is_compared_with_its_own_average(first: str) -> None:
+    """Of what there is in it by then, however short it was when it was searched first."""
+    said = [Message.user(first)] * 30 + chat(200)
+    source, vectors = Source(WordEmbedder(dimension=16)), InMemoryVectors()  # words share them
+
+    def read(start: int, stop: int) -> Iterator[Message]:
+        return iter(said[start:stop])
+
+    known = Dense(source, vectors, read)
+    for stop in (30, 60, 100, 250, 400, 100):
+        known.catch_up(stop, None, base.Deadline())
+        fresh = Dense(source, vectors, read)
+        assert fresh.nearest(QUESTION, stop, base.Deadline(), stop, 16) == known.nearest(
+            QUESTION, stop, base.Deadline(), stop, 16
+        )
+
+
 def test_a_search_in_the_past_sees_nothing_newer() -> None:
     """A question is answered as of its place in the transcript."""
     found, _ = searched(300, InMemoryVectors())
@@ -643,6 +666,52 @@ def test_one_thread_at_a_time() -> None:
     join_later()
     assert memory.index_later()
     join_later()
+
+
+class Slow:
+    """Is slow to go."""
+
+    going, on = Event(), Event()
+
+    def __del__(self) -> None:
+        self.going.set()
+        self.on.wait(60)
+
+
+def test_a_thread_that_has_done_its_work_holds_nothing_up() -> None:
+    """It may be slow to end, where an embedder has something of its own in each thread."""
+    own, of_first, embedder = local(), [Slow()], words()
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        if current_thread().name == LATER and not hasattr(own, "connection"):
+            own.connection = of_first.pop() if of_first else None
+        return embedder.embed(texts)
+
+    memory = remembering(embed)
+    assert memory.index_later()
+    assert Slow.going.wait(60)
+    memory.append(*chat(2))
+    assert memory.index_later()
+    Slow.on.set()
+    join_later()
+    assert 0 == memory.index()
+
+
+class CutOff(InMemoryStore):
+    """Cannot be reached for what is no transcript."""
+
+    def index(self, session_id: str) -> Any:
+        raise StoreError("no route")
+
+
+def test_a_reply_is_one_whatever_becomes_of_the_vectors() -> None:
+    """It is written by then; what failed is said."""
+    recall = Recall(0.3, embedder=words())
+    memory = Memory(4_000, recall=recall, store=CutOff())
+    made = Chat(CallableBackend(lambda context: "Here."), memory)
+    assert "Here." == made.send("Hello?").text
+    assert 2 == len(list(memory.transcript))
+    assert {"embedder": 1} == memory.stats.fallbacks
 
 
 def test_what_fails_after_the_reply_is_said() -> None:

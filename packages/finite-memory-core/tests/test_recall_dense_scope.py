@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from finite_memory_core import InMemoryStore, Memory, Message, SQLiteStore, Store
+from finite_memory_core import InMemoryStore, Memory, Message, PostgresStore, SQLiteStore, Store
+from finite_memory_core.policies.base import Deadline
 from finite_memory_core.recall import Recall, dense
 from finite_memory_core.testing import WordEmbedder
 
+from .postgres_cluster import Cluster
 from .recalling import chat, recalled_text
 from .strategies import quarter_bytes
 
@@ -135,3 +138,81 @@ def test_what_is_forgotten_while_it_is_computed_has_no_vector(store: Store) -> N
     assert vectors is not None
     assert b"" == vectors.read([0])[0]
     assert vectors.read([1])[1]
+
+
+class Watched(dict[str, Any]):
+    """Calls `before` when something takes effect."""
+
+    def before(self) -> None:
+        """Do nothing; to be replaced."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.before()
+        super().__setitem__(key, value)
+
+
+def test_what_is_computed_while_it_is_forgotten_has_no_vector() -> None:
+    """Until the very moment another thread may read what stands there, and compute it again."""
+    store, embedder = InMemoryStore(), WordEmbedder(ALIKE)
+    store._sessions = watched = Watched()
+    memory = begun(store, "s", embedder, None)
+    memory.append(FACT, *chat(2))
+    memory.index()
+    found = dense.dense_of(dense.Source(embedder), store)("s")
+
+    def compute() -> None:
+        found.vectors.restart("")
+        found.catch_up(5, None, Deadline())
+
+    watched.before = compute  # type: ignore[method-assign]
+    memory.forget(0)
+    assert b"" == found.vectors.read([0])[0]
+    assert found.vectors.read([1])[1]
+
+
+class Unkept(SQLiteStore):
+    """Keeps an index and no vectors."""
+
+    def vectors(self, session_id: str) -> Any:
+        return None
+
+
+@pytest.fixture(params=["a file", "a file without vectors", "a server"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each store that keeps the index, which several processes may use."""
+    if request.param == "a server":
+        cluster: Cluster = request.getfixturevalue("postgres")
+        opened: Store = PostgresStore(cluster.dsn(), schema=cluster.schema())
+    else:
+        opened = (SQLiteStore if request.param == "a file" else Unkept)(tmp_path / "s.db")
+    with opened as store:
+        yield store
+
+
+@pytest.mark.parametrize("other", ["old", "new"])
+def test_what_another_one_forgot_is_not_compared(shared: Store, other: str) -> None:
+    """In another session of the scope or in this one: a search is as if it were the first."""
+    embedder = WordEmbedder(ALIKE)
+    said = begun(shared, "old", embedder, "user:ada")
+    memory = begun(shared, "new", embedder, "user:ada")
+    for one in (said, memory):
+        one.append(*chat(3), FACT, *chat(40))
+    memory.search(QUESTION, 20)
+    (place,) = [i for i, m in enumerate(memory.transcript) if m == FACT]
+    Memory.resume(shared, other, counter=quarter_bytes, embedder=embedder).forget(place)
+    expected = begun_again(shared, embedder).search(QUESTION, 20)
+    assert expected == memory.search(QUESTION, 20)
+
+
+def test_a_session_that_began_anew_is_another_one(store: Store) -> None:
+    """Also where it begins with the same instructions, and has come further than before."""
+    embedder, rules = WordEmbedder(ALIKE), Message.system("Be kind.")
+    other = begun(store, "old", embedder, "user:ada")
+    other.append(rules, *chat(3), FACT, *chat(3))
+    memory = begun(store, "new", embedder, "user:ada")
+    memory.append(*chat(40))
+    memory.search(QUESTION, 20)
+    other.reset()
+    other.append(rules, FACT, *chat(20))
+    expected = begun_again(store, embedder).search(QUESTION, 20)
+    assert expected == memory.search(QUESTION, 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from threading import Event
 from typing import Any
@@ -265,6 +266,24 @@ def test_a_file_with_one_wrong_byte_is_refused(tmp_path: Any, dtype: torch.dtype
             made.load_cache("s", path)
     path.write_bytes(whole)
     made.load_cache("s", path)
+
+
+@pytest.mark.parametrize("apart", [1, 128, 300])
+def test_a_file_whose_words_changed_places_is_refused(tmp_path: Any, apart: int) -> None:
+    """Whichever two: sums alone would not tell."""
+    made = shifting()
+    talk(made, 4)
+    path = tmp_path / "cache"
+    made.save_cache("s", path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    first = start + json.loads(whole[8:start])["values.0"]["data_offsets"][0] + 8 * 3
+    other = first + 8 * apart
+    one, two = whole[first : first + 8], whole[other : other + 8]
+    assert one != two
+    path.write_bytes(whole[:first] + two + whole[first + 8 : other] + one + whole[other + 8 :])
+    with pytest.raises(BackendError, match="damaged"):
+        made.load_cache("s", path)
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Any) -> None:

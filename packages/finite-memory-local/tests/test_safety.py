@@ -217,6 +217,18 @@ def test_a_session_survives_running_out_of_memory() -> None:
     expect_fresh(made, [*held, QUESTION])
 
 
+def test_a_session_survives_a_cache_that_cannot_come_home() -> None:
+    """Before anything is read the device may be full, or gone; that fails as any turn does."""
+    made = backend()
+    held = talk(made, 2)
+    made._sessions["s"].layers[1].home = torch.device("vulkan")  # a device that no machine has
+    with pytest.raises(BackendError, match=r"the model failed.*dropped"):
+        said(made, *held, QUESTION)
+    assert 0 == made.cache_stats.sessions
+    assert 1 == made.cache_stats.dropped
+    expect_fresh(made, [*held, QUESTION])
+
+
 def test_a_fallback_is_said_once() -> None:
     """In the stats and as an event: learned positions cannot be moved."""
     events: list[MemoryEvent] = []

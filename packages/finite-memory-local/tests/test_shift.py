@@ -144,6 +144,20 @@ def test_an_insertion_is_read_where_it_stands() -> None:
     assert first_layer_error(backend) < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_insertion_behind_what_left_needs_no_sinks(dtype: torch.dtype) -> None:
+    """Where nothing stays in front, what is kept is put into an empty cache, and the new read."""
+    backend = shifting(sinks=0, model=model("Llama").to(dtype))
+    held = talk(backend, 4)[3:]
+    held[2:2] = [Message.user("By the way.")]
+    held.append(Message.user("And now?"))
+    usage = list(backend.stream(context(*held)))[-1].usage
+    assert usage is not None
+    assert backend.cache_stats.shifted == usage.cached_tokens
+    assert usage.input_tokens - (usage.cached_tokens or 0) < 100
+    assert first_layer_error(backend) < (1e-5 if dtype == torch.float32 else 5e-3)
+
+
 def test_a_deletion_is_read_anew_from_the_first_message_that_differs() -> None:
     """After a forget no state is left that has seen what was forgotten, whenever it left."""
     backend = shifting()

@@ -111,3 +111,25 @@ def test_what_waits_in_cpu_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     assert (3, 2) == (made.cache_stats.offloaded, made.cache_stats.dropped)
     made._ready(made._sessions["2"])
     assert not made._sessions["2"].is_away
+
+
+class _Locked(dict[str, Any]):
+    """Is only changed while a lock is held."""
+
+    def __init__(self, lock: Any) -> None:
+        super().__init__()
+        self._lock = lock
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        assert self._lock.locked()
+        return super().setdefault(key, default)
+
+
+def test_a_fallback_is_noted_while_nobody_reads_the_stats() -> None:
+    """And told when they may be read again: an observer may want to."""
+    made = shifting("GPT-2")
+    seen: list[int] = []
+    made._observers = (lambda event: seen.append(len(made.cache_stats.fallbacks)),)
+    made._tally.fallbacks = _Locked(made._tally.lock)
+    made._fall_back("s", "what", "why")
+    assert [1] == seen

@@ -60,6 +60,23 @@ def test_a_refused_prompt_is_sent_again_shorter(
     assert sizes(upstream)[2] == second + 2  # the prefix that was taken goes on
 
 
+def test_what_is_sent_again_is_counted(serve: Serve, proxy: Starter, tmp_path: Path) -> None:
+    """All that was sent upstream, and what the client sent once."""
+    body = chat(60)
+    body["messages"][1]["content"] = "My bicycle is locked with code 7193."
+    body["messages"][-1]["content"] = "What is the code of my bicycle?"
+    plain = proxy(serve(OK).url, 100_000, store=f"sqlite:{tmp_path / 'a.db'}", recall=0.3)
+    first = plain.post("/v1/chat/completions", body).headers
+    upstream = serve(refusal(), OK)
+    server = proxy(upstream.url, 100_000, store=f"sqlite:{tmp_path / 'b.db'}", recall=0.3)
+    second = server.post("/v1/chat/completions", body).headers
+    counted = server.proxy.metrics.count
+    tokens, recalled = (f"x-finite-memory-{name}" for name in ("tokens", "recalled"))
+    assert int(first[tokens]) + int(second[tokens]) == counted("tokens_total")
+    assert int(second["x-finite-memory-messages"]) == counted("messages_total")
+    assert 0 == int(first[recalled]) < int(second[recalled]) == counted("recalled_total")
+
+
 def test_twice_at_most(serve: Serve, proxy: Starter) -> None:
     """After that the refusal is the client's, as the upstream made it."""
     upstream = serve(refusal(900, 1_300), refusal(900, 1_200), refusal(900, 1_100), OK)

@@ -282,11 +282,11 @@ class HuggingFaceBackend(Backend):
                 session.lock,
                 attending(self.model, self._attends),
                 single_rows(self.model),
-                recording(self._ready(session)),
                 seeded(self.seed),
             ):
                 try:
-                    self._turn(session, context, emit, wanted.stopping)
+                    with recording(self._ready(session)):
+                        self._turn(session, context, emit, wanted.stopping)
                 except Stopped:
                     return
                 except (MemoryError, RuntimeError) as error:
@@ -509,7 +509,9 @@ class HuggingFaceBackend(Backend):
 
     def _fall_back(self, session_id: str, what: str, why: str) -> None:
         """Say once that something is not possible."""
-        if self._tally.fall_back(what, why):
+        with self._tally.lock:
+            is_new = self._tally.fall_back(what, why)
+        if is_new:
             for observer in self._observers:
                 observer(FellBack(session_id, what, why))
 

@@ -255,7 +255,9 @@ class Session:
                 layer.lift(old.to(layer.device), kind.slot, self._exact)
                 for layer, kind in self._kinds()
             ]
-            self.cut(prefix)
+            for layer in self.layers:
+                layer.cut(prefix)  # to nothing as well: what was lifted goes back into them
+            self.cut_ledger(prefix)
             self._weave(rest, taken, turns, read)
         if not self._exact:
             known = self._phases_at(torch.arange(prefix))

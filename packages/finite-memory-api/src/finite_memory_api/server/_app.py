@@ -294,6 +294,8 @@ class Proxy:
         self.metrics.add("resent_total")
         self.metrics.add("evictions_total", len(made.evictions))
         self.metrics.add("dropped_total", made.dropped - bounded.dropped)
+        self.metrics.add("recalled_total", max(0, made.recalled - bounded.recalled))
+        self.metrics.add("tokens_total", made.tokens)
         asked.bounded = made
         asked.ours = [(k, v) for k, v in asked.ours if k == f"{OURS}session"]
         asked.ours += self._told(made)

@@ -12,6 +12,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 _HEAD = struct.Struct("<II16s")
 
@@ -60,10 +61,14 @@ class Cursor:
 
 
 class Cursors:
-    """The cursors of the sessions that asked last, and never more than `most` of them."""
+    """The cursors of the sessions that asked last, and never more than `most` of them.
+
+    Threads share them: a long history is followed in one of its own.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self._lock = Lock()
         self._held: OrderedDict[bytes, bytes] = OrderedDict()
 
     def __len__(self) -> int:
@@ -71,15 +76,18 @@ class Cursors:
 
     def get(self, key: bytes) -> Cursor | None:
         """Return a session's cursor, None where it is not known or no longer."""
-        packed = self._held.get(key)
-        if packed is None:
-            return None
-        self._held.move_to_end(key)
+        with self._lock:
+            packed = self._held.get(key)
+            if packed is None:
+                return None
+            self._held.move_to_end(key)
         return Cursor.unpack(packed)
 
     def put(self, key: bytes, cursor: Cursor) -> None:
         """Keep a session's cursor; the one that was not asked for the longest makes room."""
-        self._held[key] = cursor.pack()
-        self._held.move_to_end(key)
-        while len(self._held) > self.most:
-            self._held.popitem(last=False)
+        packed = cursor.pack()
+        with self._lock:
+            self._held[key] = packed
+            self._held.move_to_end(key)
+            while len(self._held) > self.most:
+                self._held.popitem(last=False)

@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
+from threading import Lock
 
 from finite_memory_core.counting import Calibration
 
@@ -72,9 +73,10 @@ class Reader:
 
 
 class Learnt:
-    """What to multiply the estimate with, by model."""
+    """What to multiply the estimate with, by model. Threads share it."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._seen: OrderedDict[str, Calibration] = OrderedDict()
         self._used: dict[str, float] = {}
 
@@ -84,20 +86,22 @@ class Learnt:
 
     def adopt(self, model: str, factor: float) -> None:
         """Take over what another worker has learnt, where nothing is known here."""
-        if model not in self._seen:
-            self._seen[model] = Calibration()
-            self._used[model] = factor
-            self._forget()
+        with self._lock:
+            if model not in self._seen:
+                self._seen[model] = Calibration()
+                self._used[model] = factor
+                self._forget()
 
     def observe(self, model: str, counted: int, reported: int) -> None:
         """Learn that what was counted as so many tokens was reported as so many."""
-        calibration = self._seen.setdefault(model, Calibration())
-        self._seen.move_to_end(model)
-        calibration.observe(counted, reported)
-        used = self._used.get(model)
-        if used is None or not used - 2 * STEP <= calibration.factor <= used:
-            self._used[model] = ceil(calibration.factor / STEP) * STEP
-        self._forget()
+        with self._lock:
+            calibration = self._seen.setdefault(model, Calibration())
+            self._seen.move_to_end(model)
+            calibration.observe(counted, reported)
+            used = self._used.get(model)
+            if used is None or not used - 2 * STEP <= calibration.factor <= used:
+                self._used[model] = ceil(calibration.factor / STEP) * STEP
+            self._forget()
 
     def _forget(self) -> None:
         while len(self._seen) > MODELS:

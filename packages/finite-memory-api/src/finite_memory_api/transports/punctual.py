@@ -15,6 +15,10 @@ from typing import Any
 
 import httpcore2
 
+_AT_ONCE = 1 << 14
+"""Bytes that are written before the deadline is looked at again: what is sent of a buffer starts
+the wait for the rest of it anew. A TLS record holds as many."""
+
 
 class _Due(threading.local):
     at = float("inf")
@@ -70,7 +74,9 @@ class _Stream(httpcore2.NetworkStream):
         return self._inner.read(max_bytes, _cut(timeout, httpcore2.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _cut(timeout, httpcore2.WriteTimeout))
+        for start in range(0, len(buffer), _AT_ONCE):
+            piece = buffer[start : start + _AT_ONCE]
+            self._inner.write(piece, _cut(timeout, httpcore2.WriteTimeout))
 
     def close(self) -> None:
         self._inner.close()

@@ -59,6 +59,7 @@ class Archive:
         self.source = index
         self.dense = dense
         self._skipped = skipped
+        self._compared_from = index.epoch
         self._terms_from: object = None
         self._terms: dict[tuple[str, int], tuple[str, ...]] = {}
         self._terms_count = 0
@@ -199,7 +200,11 @@ class Archive:
 
     def caught_up(self, stop: int) -> GrowingIndex:
         """Return the index, with all messages before `stop` in it that there are."""
-        documents = self._documents(self.source.size, stop)
+        size = self.source.size
+        if self.dense is not None and self._compared_from != self.source.epoch:
+            self._compared_from = self.source.epoch
+            self.dense.changed()
+        documents = self._documents(size, stop)
         while batch := list(islice(documents, _BATCH)):
             self.source.add(batch)
         return self.source

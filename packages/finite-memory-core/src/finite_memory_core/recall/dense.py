@@ -115,14 +115,16 @@ class Dense:
 
     Args:
         source: computes them.
-        vectors: where they are kept.
+        vectors: where they are kept; None to keep them here.
         read: reads messages.
     """
 
-    def __init__(self, source: Source, vectors: Vectors, read: Read) -> None:
+    def __init__(self, source: Source, vectors: Vectors | None, read: Read) -> None:
         self._source = source
-        self.vectors = vectors
+        self._keeps = vectors is None
+        self.vectors = InMemoryVectors() if vectors is None else vectors
         self._read = read
+        self._erased = 0
         self._forget_bits()
 
     @property
@@ -131,9 +133,19 @@ class Dense:
         return self._source.lock
 
     def _forget_bits(self) -> None:
-        self._centre: list[float] | None = None
+        self._averaged = 0
+        self._average: list[float] = []
         self._bits: list[int] = []
         self._first = 0
+
+    def changed(self) -> None:
+        """Let go of what is kept here: something of the session was forgotten.
+
+        A store that keeps vectors sees to them itself.
+        """
+        if self._keeps:
+            with self._source.lock:
+                self.vectors.restart("")
 
     # -- computing vectors ----------------------------------------------------------------------
 
@@ -174,6 +186,9 @@ class Dense:
     def _head(self) -> Head:
         """Return what is there of this embedder's; of another's nothing stays."""
         head, identity = self.vectors.head(), self._source.identity
+        if head.erased != self._erased:
+            self._erased = head.erased
+            self._forget_bits()
         if _same(identity, head.embedder):
             return head
         self.vectors.restart(identity)
@@ -218,6 +233,7 @@ class Dense:
             if stop <= compared:
                 return [*range(stop)]
             first = max(0, stop - scanned)
+            self._take_average(stop)
             bits = self._bits_from(first, stop)
             if len(bits) <= compared:
                 return [*range(first, stop)]
@@ -225,6 +241,21 @@ class Dense:
             kinds = [(mine & other).bit_count() << _SHIFT | other.bit_count() for other in bits]
         alike = _correlations(mine.bit_count(), set(kinds), self._source.dimension)
         return largest(range(first, stop), kinds, alike, compared)
+
+    def _take_average(self, stop: int) -> None:
+        """Have the average of the first vectors before `stop`, by which all bits are told.
+
+        It is of a power of two of them: the same whatever was searched before, and seldom another
+        one in a session that grows.
+        """
+        averaged = min(MOST_COMPARED, 1 << (stop.bit_length() - 1))
+        if averaged == self._averaged:
+            return
+        self._forget_bits()
+        rows = [codes_of(packed) for packed in self.vectors.run(0, averaged) if packed]
+        sums = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+        self._average = sums or [0.0] * self._source.dimension
+        self._averaged = averaged
 
     def _bits_from(self, first: int, stop: int) -> list[int]:
         """Return the bits of the vectors in [first, stop), most of which are remembered."""
@@ -241,11 +272,7 @@ class Dense:
     def _bits_of(self, packed: bytes) -> int:
         if not packed:
             return 0
-        if self._centre is None:
-            rows = [codes_of(p) for p in self.vectors.run(0, MOST_COMPARED) if p]
-            sums = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
-            self._centre = sums or [0.0] * self._source.dimension
-        return int(bytes(map(gt, codes_of(packed), self._centre)).translate(_BITS), 2)
+        return int(bytes(map(gt, codes_of(packed), self._average)).translate(_BITS), 2)
 
 
 class _Part(NamedTuple):
@@ -329,8 +356,7 @@ def dense_of(source: Source, store: Store) -> Callable[[str], Dense]:
         def read(start: int, stop: int) -> Iterator[Message]:
             return (counted.message for counted in store.messages(session_id, start, stop))
 
-        vectors = store.vectors(session_id)
-        return Dense(source, InMemoryVectors() if vectors is None else vectors, read)
+        return Dense(source, store.vectors(session_id), read)
 
     return make
 

@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..blocks import Block
-from ..errors import ConflictError, FiniteMemoryError
+from ..errors import ConflictError, FiniteMemoryError, StoreError
 from ..events import FellBack
 from ..messages import Message
 from ..policies.base import Deadline, DeadlineExceeded
@@ -30,11 +30,16 @@ _LEFT = "the vectors of what was said last are left to the next search"
 
 
 class _Until(Deadline):
-    """A deadline that passes when the session is reset, or something of it forgotten."""
+    """A deadline that passes when the session is reset, or something of it forgotten.
+
+    Attributes:
+        over: whether it has passed.
+        done: whether nothing is left to do until then.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.over = False
+        self.over = self.done = False
 
     def check(self) -> None:
         """See `Deadline.check`."""
@@ -48,6 +53,11 @@ class _Later(NamedTuple):
     thread: Thread
     dense: Dense
     until: _Until
+
+    @property
+    def works(self) -> bool:
+        """Whether it is at work: it may be alive after that, and is not after a fork."""
+        return not self.until.done and self.thread.is_alive()
 
 
 class Recaller:
@@ -81,10 +91,10 @@ class Recaller:
 
     def drop(self) -> None:
         """Let go of what earlier searches left here; wait for a batch of vectors under way."""
-        if self._later is not None:
+        if self._later is not None and self._later.works:
             with self._later.dense.lock:
                 self._later.until.over = True
-            self._later = None
+        self._later = None
         self._archive: Archive | None = None
         self._found_for: tuple[Window, Block | None, str, int, int] | None = None
         self._found = NOTHING
@@ -166,9 +176,13 @@ class Recaller:
         """
         if self._recall is None or self._recall.embedder is None or not written:
             return False
-        if self._later is not None and self._later.thread.is_alive():
+        if self._later is not None and self._later.works:
             return False
-        dense = self._searched().dense
+        try:
+            dense = self._searched().dense
+        except StoreError as error:  # of what is said nothing is missing
+            self._did_without("embedder", f"{error}; {_LEFT}")
+            return False
         if dense is None:
             return False
         until = _Until()
@@ -191,6 +205,8 @@ class Recaller:
             pass  # another writer computes them, or some were forgotten; a search does the rest
         except FiniteMemoryError as error:
             self._did_without("embedder", f"{error}; {_LEFT}")
+        finally:
+            until.done = True
 
     def _searched(self) -> Archive:
         if self._archive is None:

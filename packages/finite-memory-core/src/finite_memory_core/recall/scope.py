@@ -7,13 +7,14 @@ of its question. For a given state of the store the answer is always the same.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import StoreError
-from ..stores.base import Session, Store
+from ..stores.base import Counted, Session, Store
 from .archive import ATTEMPTS, Archive
 from .index import Facts, GrowingIndex, Index, IndexChanged, InMemoryIndex
 from .ranking import Ranking
@@ -99,10 +100,17 @@ class JoinedIndex(Index):
 
 
 class _Opened(NamedTuple):
-    """The archive of another session, and the state in which it was when it was opened."""
+    """The archive of another session, and what tells whether it still holds.
 
-    state: object
+    Attributes:
+        archive: it.
+        forgotten: the last time that something was forgotten, when it was opened.
+        ends: the first and the last message that are indexed.
+    """
+
     archive: Archive
+    forgotten: object = None
+    ends: Mapping[int, Counted] = MappingProxyType({})
 
 
 class ScopedArchive(Archive):
@@ -188,6 +196,8 @@ class ScopedArchive(Archive):
             index = opened.archive.caught_up(head.version.messages)
             if head.id not in known:
                 index.keep()  # or every process would index a short session anew
+            if isinstance(index, InMemoryIndex):
+                self._others[head.id] = opened._replace(ends=self._ends(opened.archive))
             parts.append(Part(index, min(head.version.messages, index.size)))
         own = self.caught_up(stop)
         self._ids = [*(head.id for head in heads), self.session_id]
@@ -198,15 +208,27 @@ class ScopedArchive(Archive):
         if known is not None and not isinstance(known.archive.source, InMemoryIndex):
             return known  # a store's own index looks after itself
         index = None if known is not None else self._store.index(head.id)
-        dense = None if self._dense_of is None else self._dense_of(head.id)
         if index is not None:
-            return _Opened(None, Archive(self._store, head.id, index, dense))
-        first = next(self._store.messages(head.id, 0, 1), None)
-        state = first, self._store.last_event(head.id, "forgotten")
-        count = head.version.messages
-        if known is not None and known.state == state and known.archive.source.size <= count:
-            return known
-        return _Opened(state, Archive(self._store, head.id, InMemoryIndex(), dense))
+            return _Opened(self._archive_of(head.id, index))
+        forgotten = self._store.last_event(head.id, "forgotten")
+        if known is None or (known.forgotten, known.ends) != (
+            forgotten,
+            self._ends(known.archive),
+        ):
+            return _Opened(self._archive_of(head.id, InMemoryIndex()), forgotten)
+        return known
+
+    def _archive_of(self, session_id: str, index: GrowingIndex) -> Archive:
+        dense = None if self._dense_of is None else self._dense_of(session_id)
+        return Archive(self._store, session_id, index, dense)
+
+    def _ends(self, archive: Archive) -> Mapping[int, Counted]:
+        """Return the first and the last message that are indexed, as they stand there now.
+
+        A session that was deleted and begun anew under its name has another last one there.
+        """
+        size = archive.source.size
+        return self._store.pick(archive.session_id, sorted({0, size - 1}) if size else ())
 
     def _epoch(self) -> object:
         return [(part.source, part.source.epoch) for part in self._joined.parts]

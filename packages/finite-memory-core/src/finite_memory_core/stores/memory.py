@@ -152,8 +152,6 @@ class _Log:
         """Return a log with others in the place of messages and events; this one stays as it is."""
         other, (version, _) = _Log(self.settings), self.head
         other.scope, other.vectors = self.scope, self.vectors
-        if other.vectors is not None:
-            other.vectors.forget(messages)
         other.messages = self.messages.replaced(version.messages, messages)
         kept = enumerate(self.events[: version.events])
         other.events = [*(events.get(i, event) for i, event in kept), *appended]
@@ -218,7 +216,12 @@ class InMemoryStore(Store):
             if log is None or log.head[0] != version:
                 found = log.head[0] if log else None
                 raise ConflictError(conflict(session_id, version, found))
-            self._sessions[session_id] = log.erased(messages, events, appended)
+            erased = log.erased(messages, events, appended)
+            if log.vectors is not None:
+                log.vectors.forget(messages)
+            self._sessions[session_id] = erased
+            if log.vectors is not None:  # once more: what stood there till now was computed again
+                log.vectors.forget(messages)
         return True
 
     def messages(
