@@ -21,7 +21,7 @@ from .backends.base import Prices
 
 DEFAULT = 0.75
 """Used until there is something to choose by."""
-MORE = 1.25
+MORE = 1.15
 LEAST, MOST = 0.25, 0.95
 _GRID = 20
 """Chosen in steps of one twentieth, so that it does not change with every turn."""
