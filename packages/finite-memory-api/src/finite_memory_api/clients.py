@@ -48,6 +48,14 @@ class Clients:
             for client in (self.given, self.given_async)
         )
 
+    @property
+    def address(self) -> str | None:
+        """Where an SDK sends to, without credentials; None where no SDK was handed over."""
+        if not self.has_sdk:
+            return None
+        url = (self.given or self.given_async).base_url
+        return f"{url.scheme}://{url.netloc.decode()}{url.path}".rstrip("/")
+
     def transport(self) -> Any:
         """Return what sends with blocking calls."""
         if self.given is None and self.has_sdk:
