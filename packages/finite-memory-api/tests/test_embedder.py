@@ -21,6 +21,7 @@ from finite_memory_api.profiles import Vectors
 from finite_memory_core import BackendError, ConfigError, Embedder, Prices
 from finite_memory_core.testing import WordEmbedder
 
+from .checking import check
 from .replies import KEY
 from .servers import JSON, Answer, Server
 from .test_retries import NOT_RETRIED, RETRIED, failing
@@ -65,6 +66,15 @@ def test_a_request(serve: Serve) -> None:
         "dimensions": 64,
         "user": "u",
     }
+
+
+@pytest.mark.parametrize("settings", [{}, {"dimensions": 64, "options": {"user": "u"}}], ids=str)
+def test_the_sdks_types_accept_both_ways(serve: Serve, settings: dict[str, Any]) -> None:
+    """The request, with unknown fields forbidden, and what our servers answer."""
+    server = serve(by_words())
+    embedder(server.url, **settings).embed(TEXTS)
+    check("openai-embeddings", server.asked[0].body)
+    openai.types.CreateEmbeddingResponse.model_validate(listed([[1.0]]), strict=True)
 
 
 def test_requests_are_bounded_in_number_and_in_bytes(serve: Serve) -> None:

@@ -137,7 +137,8 @@ def test_a_turn_does_without_it_when_it_fails(
 
 def test_it_comes_back(serve: Serve) -> None:
     """What was computed before a failure stays; the next search asks for the rest."""
-    gives, failed = by_words(ALIKE), []
+    gives = by_words(ALIKE)
+    failed: list[Asked] = []
 
     def fails_once(asked: Asked) -> Answer:
         if len(asked.json["input"]) > 1 and len(server.asked) == 3 and not failed:

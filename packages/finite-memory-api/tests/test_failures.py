@@ -107,6 +107,53 @@ OVERFLOWS: dict[str, tuple[int | None, Any, int | None, int | None]] = {
         512,
         4_013,
     ),
+    "llama.cpp's embeddings": (
+        500,
+        {
+            "error": {
+                "code": 500,
+                "message": "input (992 tokens) is too large to process. increase the physical "
+                "batch size (current batch size: 512)",
+                "type": "server_error",
+            }
+        },
+        512,
+        992,
+    ),
+    "llama.cpp's embeddings, before it told numbers": (
+        500,
+        {
+            "error": {
+                "code": 500,
+                "message": "input is too large to process. increase the physical batch size",
+                "type": "server_error",
+            }
+        },
+        None,
+        None,
+    ),
+    "OpenAI's embeddings": (
+        400,
+        {
+            "error": {
+                "message": "Invalid 'input[22]': maximum input length is 8192 tokens.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": None,
+            }
+        },
+        8_192,
+        None,
+    ),
+    "Text Embeddings Inference": (
+        413,
+        {
+            "error": "Input validation error: `inputs` must have less than 512 tokens. Given: 534",
+            "error_type": "Validation",
+        },
+        512,
+        534,
+    ),
     "vLLM": (
         400,
         {
