@@ -314,6 +314,7 @@ NO_VECTORS: dict[str, tuple[Answer, str]] = {
     "HTML": (Answer([b"<!DOCTYPE html><html>"], kind="text/html"), "an HTML page"),
     "no JSON": (Answer([b"fine"], kind="text/plain"), "."),
     "nothing at all": (Answer([], kind=JSON), "'nothing'"),
+    "nested without end": (Answer([b'{"data":' * 100_000], kind=JSON), "instead of a reply"),
     "an error": (told({"error": {"message": "no room", "type": "server_error"}}), "no room"),
 }
 

@@ -383,6 +383,11 @@ def test_a_page_is_not_quoted() -> None:
     assert "an HTML page instead of JSON" in str(told(502, b"<!doctype html><html>..."))
 
 
+def test_json_nested_without_end_is_no_json() -> None:
+    """It is the provider's failure, and not one of the parser's."""
+    assert isinstance(failure("b", 500, {}, b'{"a":' * 100_000), errors.ServerError)
+
+
 def test_keys_are_blotted_out() -> None:
     """A provider that quotes the key does not put it into an error."""
     for key in (KEY, "sk-ant-api03-abcdefghijkl", "Bearer abcdefghijkl"):

@@ -234,7 +234,7 @@ class _Attempt:
         body = yield from self._all(first, MOST_REPLY_BYTES)
         try:
             data = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
         if not isinstance(data, Mapping):
             shown = redact(told_by(body).message, self._key)
