@@ -19,6 +19,7 @@ _TYPES = {
     "openai-chat": ("openai.types.chat.completion_create_params", "CompletionCreateParams"),
     "openai-responses": ("openai.types.responses.response_create_params", "ResponseCreateParams"),
     "anthropic-messages": ("anthropic.types.message_create_params", "MessageCreateParams"),
+    "openai-embeddings": ("openai.types.embedding_create_params", "EmbeddingCreateParams"),
 }
 
 
@@ -40,6 +41,8 @@ def check(api: str, body: bytes) -> Any:
         _gemini(data)
         return data
     kind = "Streaming" if data.get("stream") else "NonStreaming"
+    if api == "openai-embeddings":
+        kind = ""
     _walk(_adapter(api, kind).validate_python(_as_old(data)))
     return data
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .servers import Answer, Server
+from .servers import Answering, Server
 
 pytest.register_assert_rewrite("finite_memory_core.testing")
 
@@ -16,7 +16,7 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Start servers that give the answers they are handed, the last one again and again."""
     running: list[Server] = []
 
-    def start(*answers: Answer) -> Server:
+    def start(*answers: Answering) -> Server:
         running.append(Server(answers))
         return running[-1]
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, TypeAlias
 
 EVENTS = "text/event-stream"
 JSON = "application/json"
@@ -49,10 +49,13 @@ class Asked:
         return json.loads(self.body)
 
 
+Answering: TypeAlias = Answer | Callable[[Asked], Answer]
+
+
 class Server:
     """Listens on a port of its own until it is closed."""
 
-    def __init__(self, answers: Sequence[Answer]) -> None:
+    def __init__(self, answers: Sequence[Answering]) -> None:
         self.answers = list(answers)
         self._sips = any(answer.end == "sip" for answer in answers)
         self.asked: list[Asked] = []
@@ -98,7 +101,7 @@ class Server:
                 self.asked.append(asked)
             answer = self.answers[min(number, len(self.answers) - 1)]
             try:
-                self._send(connection, answer)
+                self._send(connection, answer if isinstance(answer, Answer) else answer(asked))
             except OSError:
                 self.hung_up.set()
 

@@ -179,12 +179,12 @@ PUBLIC = frozenset(
     AI21Backend AnthropicBackend AuthenticationError AzureOpenAIBackend BadRequestError
     CerebrasBackend CohereBackend CompatibleBackend ConnectionLostError ContentFilterError
     DeadlineError DeepSeekBackend FireworksBackend GeminiBackend GroqBackend HTTPBackend
-    HuggingFaceInferenceBackend LMStudioBackend LlamaCppBackend MistralBackend NotFoundError
-    OllamaBackend OpenAIBackend OpenRouterBackend PROFILES PermissionDeniedError Profile
-    PromptTooLongError ProviderError QuotaExceededError RateLimitedError RedirectedError
-    RefusedError ReplicateBackend RequestTooLargeError SGLangBackend ServerError TGIBackend
-    TemporaryError TogetherBackend TransformersServeBackend UnreadableReplyError VLLMBackend
-    XAIBackend prices_of
+    HTTPEmbedder HuggingFaceInferenceBackend LMStudioBackend LlamaCppBackend MistralBackend
+    NotFoundError OllamaBackend OpenAIBackend OpenRouterBackend PROFILES
+    PermissionDeniedError Profile PromptTooLongError ProviderError QuotaExceededError
+    RateLimitedError RedirectedError RefusedError ReplicateBackend RequestTooLargeError
+    SGLangBackend ServerError TGIBackend TemporaryError TogetherBackend
+    TransformersServeBackend UnreadableReplyError VLLMBackend XAIBackend prices_of
     """.split()  # noqa: SIM905  # a hundred quotes are no easier to read
 )
 
@@ -212,11 +212,12 @@ def test_other_names_are_none() -> None:
         finite_memory_api.LiteLLM  # noqa: B018
 
 
-def test_making_a_backend_loads_no_client() -> None:
+def test_making_a_backend_or_an_embedder_loads_no_client() -> None:
     """Until the first request neither an HTTP library nor an SDK is imported."""
     code = (
-        "import sys\nfrom finite_memory_api import OpenAIBackend\n"
+        "import sys\nfrom finite_memory_api import HTTPEmbedder, OpenAIBackend\n"
         "OpenAIBackend('gpt-4o', api_key='k')\n"
+        "HTTPEmbedder('text-embedding-3-small', 'openai', api_key='k')\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run(

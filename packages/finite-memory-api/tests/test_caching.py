@@ -295,6 +295,8 @@ def test_sessions_are_laid_out_apart_and_forgotten_in_turn() -> None:
         ("anthropic", "claude-haiku-4-5", "12h", (1, 0.1, 1.25, 300)),
         ("gemini", "gemini-2.5-flash-preview-09-2025", None, (0.3, 0.03, 0.3, 300)),
         ("gemini", "models/gemini-2.5-flash", None, (0.3, 0.03, 0.3, 300)),
+        ("openai", "text-embedding-3-small", None, (0.02, 0.02, 0.02, 1_800)),
+        ("mistral", "mistral-embed-2312", None, (0.1, 0.1, 0.1, 0)),
     ],
 )
 def test_prices_are_of_the_longest_name(

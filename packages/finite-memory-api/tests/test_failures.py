@@ -107,6 +107,53 @@ OVERFLOWS: dict[str, tuple[int | None, Any, int | None, int | None]] = {
         512,
         4_013,
     ),
+    "llama.cpp's embeddings": (
+        500,
+        {
+            "error": {
+                "code": 500,
+                "message": "input (992 tokens) is too large to process. increase the physical "
+                "batch size (current batch size: 512)",
+                "type": "server_error",
+            }
+        },
+        512,
+        992,
+    ),
+    "llama.cpp's embeddings, before it told numbers": (
+        500,
+        {
+            "error": {
+                "code": 500,
+                "message": "input is too large to process. increase the physical batch size",
+                "type": "server_error",
+            }
+        },
+        None,
+        None,
+    ),
+    "OpenAI's embeddings": (
+        400,
+        {
+            "error": {
+                "message": "Invalid 'input[22]': maximum input length is 8192 tokens.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": None,
+            }
+        },
+        8_192,
+        None,
+    ),
+    "Text Embeddings Inference": (
+        413,
+        {
+            "error": "Input validation error: `inputs` must have less than 512 tokens. Given: 534",
+            "error_type": "Validation",
+        },
+        512,
+        534,
+    ),
     "vLLM": (
         400,
         {
@@ -334,6 +381,11 @@ def test_every_other_error_has_its_class(what: str) -> None:
 def test_a_page_is_not_quoted() -> None:
     """HTML is told as what it is."""
     assert "an HTML page instead of JSON" in str(told(502, b"<!doctype html><html>..."))
+
+
+def test_json_nested_without_end_is_no_json() -> None:
+    """It is the provider's failure, and not one of the parser's."""
+    assert isinstance(failure("b", 500, {}, b'{"a":' * 100_000), errors.ServerError)
 
 
 def test_keys_are_blotted_out() -> None:

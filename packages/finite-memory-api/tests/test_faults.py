@@ -215,6 +215,7 @@ NO_REPLIES = {
     "json of nothing": Answer([b'{"status": "ok"}'], kind=JSON),
     "a list": Answer([b"[1, 2]"], kind=JSON),
     "nothing": Answer([], kind=JSON),
+    "json nested without end": Answer([b'{"a":' * 100_000], kind=JSON),
 }
 
 

@@ -28,7 +28,7 @@ from finite_memory_core import BackendError, Chat, Delta, Usage
 
 from .replies import KEY, WIRES, Wire, event
 from .servers import JSON, Answer, Server
-from .turns import DRIVES, context_of, memory_of, state_of
+from .turns import DRIVES, memory_of, state_of
 
 Serve = Callable[..., Server]
 REQUEST = Request("http://host/v1/x", "/x", {}, b"{}", "openai-chat")
@@ -118,7 +118,6 @@ class Script:
         self.waited: list[float] = []
         self.call = Call(
             backend="test",
-            context=context_of(),
             request=lambda: (REQUEST, KEY),
             reader=self.reader,
             limits=limits,

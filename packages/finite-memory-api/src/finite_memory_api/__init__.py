@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         VLLMBackend as VLLMBackend,
         XAIBackend as XAIBackend,
     )
+    from .embedder import HTTPEmbedder as HTTPEmbedder
     from .errors import (
         AuthenticationError as AuthenticationError,
         BadRequestError as BadRequestError,
@@ -75,6 +76,7 @@ _HOME = {
     "GeminiBackend": "backends",
     "GroqBackend": "backends",
     "HTTPBackend": "backend",
+    "HTTPEmbedder": "embedder",
     "HuggingFaceInferenceBackend": "backends",
     "LMStudioBackend": "backends",
     "LlamaCppBackend": "backends",
@@ -124,6 +126,7 @@ __all__ = [
     "GeminiBackend",
     "GroqBackend",
     "HTTPBackend",
+    "HTTPEmbedder",
     "HuggingFaceInferenceBackend",
     "LMStudioBackend",
     "LlamaCppBackend",

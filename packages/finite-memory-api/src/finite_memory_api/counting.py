@@ -49,7 +49,7 @@ def _asked(backend: HTTPBackend, context: Context) -> tuple[_Count, Steps]:
         )
     path, body = found
     reader = _Count(backend)
-    call = backend._call(context, path, body, lambda: reader)
+    call = backend._asking(context, path, body, lambda: reader)
     return reader, converse(call)
 
 

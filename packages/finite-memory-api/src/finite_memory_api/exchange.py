@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from finite_memory_core import BackendError, Context, Delta, Interrupted, Usage
+from finite_memory_core import BackendError, Delta, Interrupted, Usage
 
 from . import errors
 from .codecs.base import NoReply, Overfull, Reader, Refusal, StreamError
@@ -124,25 +124,25 @@ class Call:
 
     Attributes:
         backend: its name, for errors.
-        context: what is answered.
         request: makes the request, and the key in it, for each attempt.
         reader: makes what reads a reply.
         limits: see `Limits`.
         clock: seconds that only grow.
         chance: a number from 0 to 1, for jitter.
         priced: makes the usage complete (cost); also told how much was written for an hour.
+        counted: tokens of what is sent, by the memory's own count.
         holds: whether pieces are held back until the usage shows that nothing was cut off.
         truncates: whether the provider cuts off silently.
     """
 
     backend: str
-    context: Context
     request: Callable[[], tuple[Request, str | None]]
     reader: Callable[[], Reader]
     limits: Limits
     clock: Callable[[], float]
     chance: Callable[[], float]
     priced: Callable[[Usage, int], Usage]
+    counted: int = 0
     truncates: bool = False
     holds: bool = False
 
@@ -234,7 +234,7 @@ class _Attempt:
         body = yield from self._all(first, MOST_REPLY_BYTES)
         try:
             data = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
         if not isinstance(data, Mapping):
             shown = redact(told_by(body).message, self._key)
@@ -347,7 +347,7 @@ class _Attempt:
 
     def _require_whole(self, usage: Usage | None) -> None:
         """Raise where the provider counted far less than it was sent: it cut the rest off."""
-        sent = self._call.context.counted_tokens
+        sent = self._call.counted
         if usage is None or sent < WORTH_A_LOOK or usage.input_tokens * 5 >= sent * 3:
             return
         raise errors.PromptTooLongError(

@@ -129,7 +129,7 @@ def told_by(body: bytes | Mapping[str, Any]) -> Told:
         text = body.decode("utf-8", "replace").strip()
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return Told(_no_json(text))
     else:
         found = body

@@ -43,6 +43,10 @@ _SENTENCES = [
         # Gemini
         rf"input token count \(?{_M}\)? exceeds the maximum number of tokens allowed \(?{_N}\)?",
         r"exceeds the maximum number of tokens allowed",
+        # embeddings: of OpenAI, and of llama.cpp, whose batch is the limit then
+        rf"maximum input length is {_N} tokens",
+        rf"input \({_M} tokens\) is too large to process.*?current batch size: {_N}",
+        r"input is too large to process",
         # llama.cpp
         rf"request \({_M} tokens\) exceeds the available context size \({_N} tokens\)",
         # SGLang

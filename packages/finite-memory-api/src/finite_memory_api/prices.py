@@ -56,6 +56,7 @@ _ANTHROPIC = (
 
 # Source: openai.com/api/pricing as reported by trackers of it, June to October 2026. Models from
 # 5.6 on charge for writing; before that, writing costs what reading without a cache costs.
+# Embeddings, here and below, cost what they cost in 2025.
 _OPENAI = (
     Row("gpt-6.1-terra", 1, 5, 0.05, 1.25),
     Row("gpt-6-sol", 2, 10, 0.2, 2.5),
@@ -76,6 +77,9 @@ _OPENAI = (
     Row("gpt-4.1-mini", 0.4, 1.6, 0.1, 0.4),
     Row("gpt-4o", 2.5, 10, 1.25, 2.5),
     Row("gpt-4o-mini", 0.15, 0.6, 0.075, 0.15),
+    Row("text-embedding-3-small", 0.02, 0, 0.02, 0.02),
+    Row("text-embedding-3-large", 0.13, 0, 0.13, 0.13),
+    Row("text-embedding-ada-002", 0.1, 0, 0.1, 0.1),
 )
 
 # Source: api-docs.deepseek.com/quick_start/pricing as reported in June 2026 (dollars, peak hours).
@@ -90,13 +94,18 @@ _GEMINI = (
     Row("gemini-2.5-pro", 1.25, 10, 0.125, 1.25, 2_048),
     Row("gemini-2.5-flash", 0.3, 2.5, 0.03, 0.3, 2_048),
     Row("gemini-2.5-flash-lite", 0.1, 0.4, 0.01, 0.1, 2_048),
+    Row("gemini-embedding-001", 0.15, 0, 0.15, 0.15),
 )
+
+# Source: mistral.ai/pricing, 2025; its cache is not in the table.
+_MISTRAL = (Row("mistral-embed", 0.1, 0, 0.1, 0.1),)
 
 TABLE = {
     "anthropic": (_5_MINUTES, _ANTHROPIC),
     "azure": (_30_MINUTES, _OPENAI),
     "deepseek": (_HOURS, _DEEPSEEK),
     "gemini": (_5_MINUTES, _GEMINI),
+    "mistral": (0.0, _MISTRAL),
     "openai": (_30_MINUTES, _OPENAI),
 }
 """By profile: the seconds that a cached prefix lives after its last use, and the rows."""

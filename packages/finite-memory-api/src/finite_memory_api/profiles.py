@@ -26,6 +26,25 @@ _NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """How a provider gives vectors of texts.
+
+    Attributes:
+        texts: the most of them that one request holds.
+        bytes: the most bytes of them; no tokenizer makes more tokens than that.
+        path: where, below its base URL.
+        auth: the header that carries the key there; None for the profile's.
+        dimensions: its field for how many dimensions are wanted.
+    """
+
+    texts: int = 64
+    bytes: int = 64_000
+    path: str = "/embeddings"
+    auth: str | None = None
+    dimensions: str = "dimensions"
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """One provider.
 
@@ -43,6 +62,7 @@ class Profile:
         affinity: the header that does.
         truncates: whether it silently drops what does not fit its window.
         checked: what it was checked against.
+        vectors: how it gives vectors of texts; None where it gives none.
     """
 
     name: str
@@ -58,6 +78,7 @@ class Profile:
     affinity: str | None = None
     truncates: bool = False
     checked: str = SCHEMA
+    vectors: Vectors | None = Vectors()
 
 
 _STRICT = frozenset({"merge", "hoist"})
@@ -65,7 +86,12 @@ _KEY = "prompt_cache_key"
 
 
 def _own(
-    name: str, port: int, *quirks: str, truncates: bool = False, checked: str = SCHEMA
+    name: str,
+    port: int,
+    *quirks: str,
+    truncates: bool = False,
+    checked: str = SCHEMA,
+    vectors: Vectors | None = Vectors(),
 ) -> Profile:
     """Return the row of a server that people run themselves: chat templates are strict."""
     return Profile(
@@ -77,6 +103,7 @@ def _own(
         kept=frozenset({"reasoning_content"}),
         truncates=truncates,
         checked=checked,
+        vectors=vectors,
     )
 
 
@@ -109,6 +136,7 @@ PROFILES = {
             auth="x-api-key",
             marks="anthropic",
             checked=SDK,
+            vectors=None,
         ),
         Profile(
             "gemini",
@@ -117,6 +145,7 @@ PROFILES = {
             variable="GEMINI_API_KEY",
             auth="x-goog-api-key",
             checked=SDK,
+            vectors=Vectors(path="/openai/embeddings", auth="authorization"),
         ),
         Profile(
             "deepseek",
@@ -124,6 +153,7 @@ PROFILES = {
             variable="DEEPSEEK_API_KEY",
             quirks=frozenset({"reasoning_with_calls"}),
             kept=frozenset({"reasoning_content"}),
+            vectors=None,
         ),
         Profile(
             "mistral",
@@ -131,8 +161,11 @@ PROFILES = {
             variable="MISTRAL_API_KEY",
             quirks=_STRICT | {"ids9", "no_stream_options"},
             cache_key=_KEY,
+            vectors=Vectors(bytes=16_000, dimensions="output_dimension"),
         ),
-        Profile("groq", base_url="https://api.groq.com/openai/v1", variable="GROQ_API_KEY"),
+        Profile(
+            "groq", base_url="https://api.groq.com/openai/v1", variable="GROQ_API_KEY", vectors=None
+        ),
         Profile("together", base_url="https://api.together.xyz/v1", variable="TOGETHER_API_KEY"),
         Profile(
             "fireworks",
@@ -145,8 +178,14 @@ PROFILES = {
             base_url="https://api.x.ai/v1",
             variable="XAI_API_KEY",
             affinity="x-grok-conv-id",
+            vectors=None,
         ),
-        Profile("cerebras", base_url="https://api.cerebras.ai/v1", variable="CEREBRAS_API_KEY"),
+        Profile(
+            "cerebras",
+            base_url="https://api.cerebras.ai/v1",
+            variable="CEREBRAS_API_KEY",
+            vectors=None,
+        ),
         Profile(
             "openrouter",
             base_url="https://openrouter.ai/api/v1",
@@ -160,20 +199,34 @@ PROFILES = {
             base_url="https://api.cohere.ai/compatibility/v1",
             variable="COHERE_API_KEY",
         ),
-        Profile("ai21", base_url="https://api.ai21.com/studio/v1", variable="AI21_API_KEY"),
-        Profile("huggingface", base_url="https://router.huggingface.co/v1", variable="HF_TOKEN"),
+        Profile(
+            "ai21", base_url="https://api.ai21.com/studio/v1", variable="AI21_API_KEY", vectors=None
+        ),
+        Profile(
+            "huggingface",
+            base_url="https://router.huggingface.co/v1",
+            variable="HF_TOKEN",
+            vectors=None,
+        ),
         Profile(
             "replicate",
             base_url="https://openai-proxy.replicate.com/v1",
             variable="REPLICATE_API_TOKEN",
+            vectors=None,
         ),
         _own("vllm", 8000, "count_tokenize"),
         _own("sglang", 30000),
-        _own("tgi", 8080),
+        _own("tgi", 8080, vectors=None),
         _own("llamacpp", 8080, "count_input_tokens", checked=REAL),
         _own("lmstudio", 1234),
         _own("ollama", 11434, truncates=True),
-        _own("transformers", 8000, truncates=True),
-        Profile("compatible", variable=None, needs_key=False, quirks=_STRICT),
+        _own("transformers", 8000, truncates=True, vectors=None),
+        Profile(
+            "compatible",
+            variable=None,
+            needs_key=False,
+            quirks=_STRICT,
+            vectors=Vectors(texts=32, bytes=32_000),
+        ),
     )
 }

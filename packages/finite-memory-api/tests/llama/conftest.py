@@ -18,6 +18,8 @@ import pytest
 
 PROGRAM = os.environ.get("FINITE_MEMORY_LLAMA_SERVER")
 WINDOW = 8_192
+LONGEST = 64
+"""Tokens of a text that vectors are asked of."""
 collect_ignore_glob = [] if PROGRAM else ["test_*.py"]
 
 
@@ -38,6 +40,14 @@ def calling_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     bias = ("--logit-bias", f"{len(SPECIAL)}+100")  # the token behind those is CALL
     with _running(tmp_path_factory.mktemp("calling"), *bias) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def embedding_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another one, that gives vectors, of texts of at most `LONGEST` tokens."""
+    options = ("--embeddings", "--pooling", "mean", "-b", str(LONGEST), "-ub", str(LONGEST))
+    with _running(tmp_path_factory.mktemp("embedding"), *options) as url:
         yield url
 
 

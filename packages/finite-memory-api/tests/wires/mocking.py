@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 ANSWER = "Rain in Turin, and a calm harbour."
+VECTOR = [0.25, -0.5, 1.0]
 TOO_LONG = (
     "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 "
     "tokens. Please reduce the length of the messages."
@@ -23,14 +24,14 @@ FAILURES: dict[str, tuple[int, str, str | None, str]] = {
 """Status, type, code and message of each."""
 
 
-def _failure(word: str) -> dict[str, Any]:
+def _failure(word: str, field: str) -> dict[str, Any]:
     status, kind, code, message = FAILURES[word]
     error = {"message": message, "type": kind, **({"code": code} if code else {})}
-    return {"match": {"userMessage": word}, "response": {"error": error, "status": status}}
+    return {"match": {field: word}, "response": {"error": error, "status": status}}
 
 
 FIXTURES: list[dict[str, Any]] = [
-    *map(_failure, FAILURES),
+    *(_failure(word, field) for word in FAILURES for field in ("userMessage", "inputText")),
     {
         "match": {"userMessage": "garbled"},
         "response": {"content": ANSWER},
@@ -42,4 +43,15 @@ FIXTURES: list[dict[str, Any]] = [
         "chaos": {"disconnectRate": 1.0},
     },
     {"match": {"userMessage": "hello"}, "response": {"content": ANSWER}},
+    {"match": {"inputText": "hello"}, "response": {"embedding": VECTOR}},
+    {
+        "match": {"inputText": "garbled"},
+        "response": {"embedding": VECTOR},
+        "chaos": {"malformedRate": 1.0},
+    },
+    {
+        "match": {"inputText": "cut"},
+        "response": {"embedding": VECTOR},
+        "chaos": {"disconnectRate": 1.0},
+    },
 ]

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from finite_memory_api import PROFILES, HTTPBackend, errors
+from finite_memory_api import PROFILES, HTTPBackend, HTTPEmbedder, errors
 from finite_memory_core import BackendError, Chat, ContextOverflowError, Interrupted, Message, Reply
 
 from ..turns import DRIVES, context_of, memory_of, state_of
-from .mocking import ANSWER, FAILURES
+from .mocking import ANSWER, FAILURES, VECTOR
 
 RAISED: dict[str, type[BackendError]] = {
     "rejected": errors.BadRequestError,
@@ -86,3 +86,41 @@ def test_a_broken_answer_leaves_no_trace(
     with pytest.raises(expected):
         drive(Chat(backend(aimock, profile, api), memory), f"This is {word}.")
     assert before == state_of(memory)
+
+
+SERVING = [name for name, row in PROFILES.items() if row.base_url is not None and row.vectors]
+EACH_SERVING = pytest.mark.parametrize("profile", SERVING)
+
+
+def embedder(url: str, profile: str) -> HTTPEmbedder:
+    """An embedder that asks the mock where it would ask the provider."""
+    place = urlsplit(PROFILES[profile].base_url or "").path
+    key = "sk-test-key-12345678"
+    return HTTPEmbedder("m", profile, base_url=f"{url}{place}", api_key=key, retries=0)
+
+
+@EACH_SERVING
+def test_vectors(aimock: str, profile: str) -> None:
+    """One a text, with its tokens."""
+    made = embedder(aimock, profile)
+    assert made.embed(["hello", "hello again"]) == [VECTOR] * 2
+
+
+@EACH_SERVING
+@pytest.mark.parametrize("word", FAILURES)
+def test_each_failure_of_embeddings_is_its_own_error(aimock: str, profile: str, word: str) -> None:
+    """As for replies; a text that stays too long however it is cut is told as that."""
+    kind = errors.RequestTooLargeError if word == "lengthy" else RAISED[word]
+    with pytest.raises(kind) as caught:
+        embedder(aimock, profile).embed([f"{word} text of a few words more"])
+    error: Any = caught.value
+    assert error.status == FAILURES[word][0]
+    assert FAILURES[word][3] in str(error)
+
+
+@EACH_SERVING
+@pytest.mark.parametrize("word", ["garbled", "cut"])
+def test_broken_vectors_are_told(aimock: str, profile: str, word: str) -> None:
+    """What is no JSON, and a connection that breaks."""
+    with pytest.raises((errors.UnreadableReplyError, errors.ConnectionLostError)):
+        embedder(aimock, profile).embed([f"This is {word}."])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -20,9 +21,11 @@ from finite_memory_core.policies import POLICIES
 from finite_memory_core.testing.streams import Shape, stream
 
 from ..replies import WIRES
+from ..servers import Server
 from ..serving import PLAIN
 from ..test_request_types import SAID, TOOL
 from ..turns import context_of
+from ..vectors import by_words, embedder, listed
 from .conftest import Specified, errors_in
 
 APIS = {"openai-chat": "openai", "openai-responses": "openai", "anthropic-messages": "anthropic"}
@@ -115,3 +118,20 @@ def test_the_specification_is_looked_at(api: str, faults: Faults) -> None:
     body = json.loads(one._codec.body(context_of(Message.user("Hello"))))
     for wrong in ({"model": 7}, {"stream": "yes"}, {"tools": {"name": "x"}}):
         assert faults(one, json.dumps({**body, **wrong}).encode())
+
+
+@pytest.mark.parametrize("settings", [{}, {"dimensions": 64, "options": {"user": "u"}}], ids=str)
+def test_embeddings(
+    serve: Callable[..., Server], schema_of: Callable[[str, str], Any], settings: dict[str, Any]
+) -> None:
+    """What an embedder sends, and what our own servers answer it in these tests."""
+    server = serve(by_words())
+    asking = schema_of("openai", "CreateEmbeddingRequest")
+    embedder(server.url, **settings).embed(["one", "two"])
+    body = server.asked[0].json
+    assert [] == [*asking.iter_errors(body)]
+    for field, wrong in (("model", 7), ("input", []), ("encoding_format", "words"), ("more", 1)):
+        assert [*asking.iter_errors({**body, field: wrong})]
+    answering = schema_of("openai", "CreateEmbeddingResponse")
+    assert [] == [*answering.iter_errors(listed([[1.0, 2.0]]))]
+    assert [*answering.iter_errors({"data": [[1.0, 2.0]]})]

@@ -22,6 +22,7 @@ from .http import plain
 _SDKS = ("openai", "anthropic")
 _PATHS = {
     ("openai", "openai-chat"): ("chat", "completions"),
+    ("openai", "openai-embeddings"): ("embeddings",),
     ("openai", "openai-responses"): ("responses",),
     ("anthropic", "anthropic-messages"): ("messages",),
 }
