@@ -338,6 +338,25 @@ def test_a_loop_that_ends_takes_its_summary_with_it() -> None:
     assert memory.summarize() is False or memory.summary == ""
 
 
+@pytest.mark.parametrize("on_loop", [False, True])
+def test_a_summary_that_comes_too_late_is_asked_for_again(on_loop: bool) -> None:
+    """Whoever asks for one now gets one of what waits now."""
+    slow = threading.Event()
+
+    def tell(context: Context) -> str:
+        slow.wait()
+        return "They talked."
+
+    memory = Memory(budget=600, summarizer=BackendSummarizer(CallableBackend(tell)))
+    chat = Chat(CallableBackend(lambda context: "I see."), memory)
+    while memory.stats.evictions < 4:  # the first begins a summary, the last drop what it is of
+        chat.send("And then we talked about the weather for a while.")
+    slow.set()
+    assert asyncio.run(memory.asummarize()) if on_loop else memory.summarize()
+    assert memory.summary == "They talked."
+    assert not memory._recorder.fold.state.running.waiting
+
+
 def test_a_loop_that_is_closed_under_its_summary_is_noticed() -> None:
     """A task that can never end any more is given up."""
     gate = asyncio.Event()

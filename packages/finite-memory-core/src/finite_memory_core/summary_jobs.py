@@ -7,21 +7,12 @@ written as an event.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from .background import Job, start_in_thread, start_on_loop
 from .blocks import Block
 from .errors import BusyError
 from .recording import Recorder
 from .summary import Waiting
-
-
-class _Asked(NamedTuple):
-    """A summary that was asked for: who makes it, whether it has yet to begin, and the old text."""
-
-    job: Job | None
-    is_new: bool
-    before: str
 
 
 class SummaryJobs:
@@ -42,23 +33,29 @@ class SummaryJobs:
 
     def now(self) -> bool:
         """See `Memory.summarize`."""
-        asked = self._asked()
-        if asked.job is not None and asked.is_new:
-            asked.job.run()
-        elif asked.job is not None:
-            if asked.job.loop is not None and not asked.job.done:
+        before = self._before()
+        under_way = self.job
+        if under_way is not None:
+            if under_way.loop is not None and not under_way.done:
                 raise self._on_a_loop()
-            asked.job.wait()
-        return self._finish(asked)
+            under_way.wait()
+        job = self._asked(under_way)
+        if job is not None:
+            job.run()
+        return self._finish(before)
 
     async def anow(self) -> bool:
         """See `Memory.asummarize`."""
-        asked = self._asked()
-        if asked.job is not None:
-            await (asked.job.arun() if asked.is_new else asked.job.join())
-            if asked.job.stalled:
+        before = self._before()
+        under_way = self.job
+        if under_way is not None:
+            await under_way.join()
+            if under_way.stalled:
                 raise self._on_a_loop()
-        return self._finish(asked)
+        job = self._asked(under_way)
+        if job is not None:
+            await job.arun()
+        return self._finish(before)
 
     def _on_a_loop(self) -> BusyError:
         return BusyError(
@@ -114,21 +111,33 @@ class SummaryJobs:
 
         return read
 
-    def _asked(self) -> _Asked:
+    def _before(self) -> str:
+        """Return the summary that stands before a new one is asked for."""
         recorder = self._recorder
         with recorder.lock:
             recorder.refuse_during_turn("summarize")
-            before = recorder.fold.state.running.text
-            if self.job is not None:
-                return _Asked(self.job, False, before)
-            # One that waits for an eviction: what has left since comes on top.
-            recorder.record(recorder.fold.swap)
-            return _Asked(self._new_job(), True, before)
+            return recorder.fold.state.running.text
 
-    def _finish(self, asked: _Asked) -> bool:
+    def _asked(self, under_way: Job | None) -> Job | None:
+        """Return a job for what waits, on top of what came of the one that was under way.
+
+        What that one was asked for was tried just now. Where more has left since it began, it may
+        have come too late, and there is more to fold in.
+        """
+        recorder = self._recorder
+        with recorder.lock:
+            recorder.refuse_during_turn("summarize")
+            tried = None if under_way is None else self._tried
+            self.collect()
+            recorder.record(recorder.fold.swap)
+            waiting = recorder.fold.state.running.waiting
+            done = self.job is not None or not waiting or waiting[-1] == tried
+            return None if done else self._new_job()
+
+    def _finish(self, before: str) -> bool:
         recorder = self._recorder
         with recorder.lock:
             recorder.refuse_during_turn("summarize")
             self.collect()
             recorder.record(recorder.fold.swap)
-            return recorder.fold.state.running.text != asked.before
+            return recorder.fold.state.running.text != before
