@@ -37,7 +37,7 @@ KERNEL = {1: 0.5, 2: 0.5, 3: 0.2, 4: 0.1, -1: 0.25, -2: 0.25, -3: 0.2, -4: 0.1}
 """How much of its score a message lends to the one so many places after it."""
 ALIKE = {1: 0.5, -1: 0.25}
 """The same for how alike it is to the question."""
-REACH = 4
+REACH = max(KERNEL)
 """The neighbours of a message are no more places away."""
 SPEAKER, WHEN, DATE, SESSION, QUESTION, LENGTH = 0.5, 0.2, 0.2, 0.1, 0.2, 0.05
 RELATED, SIMILAR = 0.3, 0.6
@@ -187,13 +187,7 @@ class _Scorer:
         words = self._shared(self.matching.values(), lengths)
         shares = dict(zip(self.matching, words, strict=True))
         lenders = [(i, shares[i]) for i in _best_first(shares, shares)[:MOST_LENDING]]
-        together: dict[int, int] = defaultdict(int)
-        for start, i in zip(starts, self.matching, strict=True):
-            together[start] |= held[i]
-        self._in_session = {
-            start: SESSION * (_sum_of(bits, weights) / self._total)
-            for start, bits in together.items()
-        }
+        self._in_session = self._session_scores(starts, weights, held)
         alike = {} if similar is None else similar.best([i for i, _ in lenders])
         self._take(self._places(lenders, alike))
         self._words = self._column(shares)
@@ -215,6 +209,21 @@ class _Scorer:
             w * gain / (flat + steep * length) if w else 0.0
             for w, length in zip(held, lengths, strict=False)
         ]
+
+    def _session_scores(
+        self, starts: Iterable[int], weights: Sequence[float], held: Mapping[int, int]
+    ) -> dict[int, float]:
+        """Return what each session of a matching message adds: its share of the question.
+
+        Args:
+            starts: where the sessions of the matching messages began.
+            weights, held: see `_Matches`.
+        """
+        together: dict[int, int] = defaultdict(int)
+        for start, i in zip(starts, self.matching, strict=True):
+            together[start] |= held[i]
+        total = self._total
+        return {s: SESSION * (_sum_of(bits, weights) / total) for s, bits in together.items()}
 
     def _places(
         self, lenders: Iterable[tuple[int, float]], alike: Mapping[int, float]
@@ -264,12 +273,12 @@ class _Scorer:
     def _first_scores(self) -> list[float]:
         """Return the score of each message, the sum of its parts, without related words."""
         unit, in_session, speaker = self._unit, self._in_session, self._query.speaker
-        when = WHEN * self._query.asks_when
+        when, of_length, of_long = WHEN * self._query.asks_when, _OF_LENGTH, _OF_LENGTH[LONG]
         asks = [QUESTION * bool(flags & ASKS) for flags in range(4)]
         tells = [when * bool(flags & TELLS_TIME) for flags in range(4)]
         scores = [
             in_session.get(session, 0.0)
-            + (unit * words if words else _OF_LENGTH[min(LONG, length)])
+            + (unit * words if words else of_length[length] if length < LONG else of_long)
             + unit * lent
             + (SPEAKER if who == speaker else 0.0)
             - asks[flags]

@@ -7,9 +7,8 @@ its subject. A message that holds them may answer without a word of the question
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain
 from math import log
 
 from .index import Index
@@ -43,17 +42,15 @@ def related(
         stop: only messages before this place exist for the search.
         asked: the terms of the question.
     """
-    found_terms = terms_at([*best])
-    counts = Counter(chain.from_iterable(found_terms))
-    shared: dict[str, list[float]] = {
-        term: []
-        for term, count in counts.items()
-        if count >= LEAST_SHARED and term not in asked and not term.startswith("@")
-    }
-    for score, terms in zip(best.values(), found_terms, strict=True):
-        for term in shared.keys() & terms:
+    shared: dict[str, list[float]] = defaultdict(list)
+    for score, terms in zip(best.values(), terms_at([*best]), strict=True):
+        for term in terms:
             shared[term].append(score)
-    masses = sorted((-sum(scores), term) for term, scores in shared.items())[:MOST_LOOKED_UP]
+    masses = sorted(
+        (-sum(scores), term)
+        for term, scores in shared.items()
+        if len(scores) >= LEAST_SHARED and term not in asked and not term.startswith("@")
+    )[:MOST_LOOKED_UP]
     holding = index.postings_of([term for _, term in masses], stop, MOST_POSTINGS)
     found = []
     for (mass, term), places in zip(masses, holding, strict=True):

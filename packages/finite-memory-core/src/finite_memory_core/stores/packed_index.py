@@ -36,7 +36,7 @@ _ROW_PLACES = 224  # places to a row of postings: so many fit a page of SQLite's
 _AT_ONCE = 50  # rows of facts to a query
 _MOST_CHUNKS = 512  # rows of facts held in memory, 1 KiB each
 _MOST_KNOWN = 8_192  # facts of messages held in memory, some 150 bytes each
-_MOST_PLACES = 1 << 16  # places of postings held in memory, 4 bytes each
+_MOST_PLACES = 1 << 18  # places of postings held in memory, 4 bytes each
 _MOST_REMEMBERED = 512  # postings of a term with more places are read each time
 _TERM_PLACES = 64  # what a term itself takes, in places
 
