@@ -9,7 +9,7 @@ from math import log
 from typing import NamedTuple
 
 from finite_memory_core.recall.analysis import ASKS, TELLS_TIME, Query
-from finite_memory_core.recall.index import Index
+from finite_memory_core.recall.index import Facts, Index
 from finite_memory_core.recall.ranking import (
     ALIKE,
     DATE,
@@ -110,7 +110,8 @@ class _Scorer:
         best = nlargest(MOST_SCORED, ((of_bits[bits], i) for i, bits in held.items()))
         self.matching = {i: weight for weight, i in best}
         self._said_then = {i for i in self.matching if held[i] & time}
-        self._facts = index.facts(self.matching)
+        self._facts: dict[int, Facts] = {}
+        self._learn(self.matching)
         self._average = max(1.0, index.terms_before(stop) / stop)
         self._words = self._shared(self.matching)
         self._sessions = self._session_scores(weights, held)
@@ -131,7 +132,7 @@ class _Scorer:
         """Return the share of the question that each session of a matching message holds."""
         together: dict[int, int] = defaultdict(int)
         for i in self.matching:
-            together[self._facts[i].session] |= held[i]
+            together[self._facts[i][1]] |= held[i]
         return {session: _sum_of(bits, weights) / self._total for session, bits in together.items()}
 
     def _lend(self) -> dict[int, float]:
@@ -146,13 +147,13 @@ class _Scorer:
 
     def _around(self, i: int, kernel: Mapping[int, float]) -> list[tuple[int, float]]:
         """Return the known neighbours of a message in its session, each with its share."""
-        facts, session = self._facts, self._facts[i].session
+        facts, session = self._facts, self._facts[i][1]
         near = ((i + offset, share) for offset, share in kernel.items())
-        return [(j, share) for j, share in near if j in facts and facts[j].session == session]
+        return [(j, share) for j, share in near if j in facts and facts[j][1] == session]
 
     def _learn(self, places: Iterable[int]) -> None:
         new = [i for i in places if 0 <= i < self._stop and i not in self._facts]
-        self._facts.update(self._index.facts(new))
+        self._facts.update(zip(new, self._index.facts(new), strict=True))
 
     def places(self) -> set[int]:
         """Return all messages to score: matching ones, neighbours, best sessions, the newest."""

@@ -86,8 +86,8 @@ class CountingIndex(InMemoryIndex):
         self.places += len(found)
         return found
 
-    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
-        found = super().facts(indices)
+    def facts(self, places: Sequence[int]) -> list[Facts]:
+        found = super().facts(places)
         self.facts_read += len(found)
         return found
 

@@ -270,7 +270,7 @@ def test_a_reply_without_a_time_does_not_hide_a_silence() -> None:
     ]
     index = InMemoryIndex()
     archive(said, index).search("one", 3, everything)
-    assert [0, 0, 2] == [facts.session for facts in index.facts(range(3)).values()]
+    assert [0, 0, 2] == [session for _, session, _, _ in index.facts(range(3))]
 
 
 @pytest.mark.parametrize(("between", "starts"), [(15, [0, 16]), (16, [0])])
@@ -281,8 +281,8 @@ def test_a_time_far_back_begins_no_session(between: int, starts: list[int]) -> N
     said.append(Message.user("x", timestamp=at + timedelta(days=3)))
     index = InMemoryIndex()
     archive(said, index).search("x", len(said), everything)
-    sessions = [facts.session for facts in index.facts(range(len(said))).values()]
-    assert starts == sorted(set(sessions))
+    sessions = {session for _, session, _, _ in index.facts(range(len(said)))}
+    assert starts == sorted(sessions)
 
 
 def test_scores_are_the_same_in_every_process() -> None:

@@ -37,7 +37,7 @@ def everything(place: int) -> bool:
 
 def answers(index: GrowingIndex, terms: Sequence[str], stop: int) -> dict[str, object]:
     """Return all that can be asked of an index as of `stop`."""
-    everyone = index.facts(range(-2, stop))
+    everyone = index.facts(range(stop))
     return {
         "facts": everyone,
         "postings": {
@@ -47,7 +47,7 @@ def answers(index: GrowingIndex, terms: Sequence[str], stop: int) -> dict[str, o
         },
         "speakers": index.speakers(stop),
         "terms": index.terms_before(stop),
-        "ends": {f.session: min(stop, index.session_end(f.session)) for f in everyone.values()},
+        "ends": {start: min(stop, index.session_end(start)) for _, start, _, _ in everyone},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 
@@ -252,7 +252,7 @@ def test_a_search_whose_connection_is_lost_says_so_and_the_next_one_works(
 
     facts = index.facts
 
-    def cut(places: Iterable[int]) -> dict[int, Facts]:
+    def cut(places: Sequence[int]) -> list[Facts]:
         postgres.cut_connections()
         index._known.clear()
         index._chunks.clear()

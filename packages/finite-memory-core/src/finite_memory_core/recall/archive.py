@@ -81,11 +81,10 @@ class Archive:
         """
         for _ in range(ATTEMPTS):
             with suppress(IndexChanged):
-                index = self.caught_up(stop)
-                end = min(stop, index.size)
+                end = self.caught_up(stop)
                 similar = self._compared(text, end, max_ms)
-                with index.steady():
-                    return self._ranked(text, index, end, eligible, similar)
+                with self.source.steady():
+                    return self._ranked(text, self.source, end, eligible, similar)
         raise self._unsteady("search it")
 
     def _unsteady(self, doing: str) -> StoreError:
@@ -142,7 +141,8 @@ class Archive:
 
     def _indexed(self, stop: int) -> int:
         """Bring what is indexed up to date and keep it; return how many messages that is."""
-        self.caught_up(stop).keep()
+        self.caught_up(stop)
+        self.source.keep()
         return stop
 
     def terms_at(self, places: Sequence[int]) -> Sequence[Collection[str]]:
@@ -198,21 +198,23 @@ class Archive:
         """Return the session, and the place in its transcript, of a place that was found."""
         return self.session_id, place
 
-    def caught_up(self, stop: int) -> GrowingIndex:
-        """Return the index, with all messages before `stop` in it that there are."""
-        size = self.source.size
+    def caught_up(self, stop: int) -> int:
+        """Index all messages before `stop` that there are; return how many these are."""
+        indexed = self.source.size
         if self.dense is not None and self._compared_from != self.source.epoch:
             self._compared_from = self.source.epoch
             self.dense.changed()
-        documents = self._documents(size, stop)
-        while batch := list(islice(documents, _BATCH)):
-            self.source.add(batch)
-        return self.source
+        if indexed < stop:
+            documents = self._documents(indexed, stop)
+            while batch := list(islice(documents, _BATCH)):
+                self.source.add(batch)
+            indexed = self.source.size  # which also writes what was added, if it is enough
+        return min(stop, indexed)
 
     def _documents(self, start: int, stop: int) -> Iterator[analysis.Document]:
         if start >= stop:
             return
-        session = self.source.facts([start - 1])[start - 1].session if start else 0
+        session = self.source.facts([start - 1])[0][1] if start else 0
         first = max(0, start - _UNTIMED)  # how far the index has come must make no difference
         said: deque[datetime | None] = deque(maxlen=_UNTIMED)
         stored = self._store.messages(self.session_id, first, stop)

@@ -14,18 +14,15 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from .analysis import Document
 
+Facts: TypeAlias = tuple[int, int, str, int]
+"""What ranking needs to know of a message: length, session, speaker and flags, see `Document`.
 
-class Facts(NamedTuple):
-    """What ranking needs to know of a message; see `Document`."""
-
-    length: int
-    session: int
-    speaker: str
-    flags: int
+A plain tuple, which is taken apart three times as fast: a search does so with all that it scores.
+"""
 
 
 class IndexChanged(Exception):
@@ -52,8 +49,8 @@ class Index(ABC):
         return [self.postings(term, stop, limit) for term in terms]
 
     @abstractmethod
-    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
-        """Return what is known of the given messages; those that are not indexed are left out."""
+    def facts(self, places: Sequence[int]) -> list[Facts]:
+        """Return what is known of each of some messages, all of which are indexed."""
 
     @abstractmethod
     def session_end(self, start: int) -> int:
@@ -140,12 +137,11 @@ class InMemoryIndex(GrowingIndex):
                 if (found := self._postings.get(term)) is None:
                     found = self._postings[term] = array("I")
                 found.append(place)
-            known = Facts(length, session, speaker, flags)
-            if not self._starts or self._starts[-1] != known.session:
-                self._starts.append(known.session)
-            self._facts.append(known)
-            self._sums.append(self._sums[-1] + known.length)
-            self._first.setdefault(known.speaker, place)
+            if not self._starts or self._starts[-1] != session:
+                self._starts.append(session)
+            self._facts.append((length, session, speaker, flags))
+            self._sums.append(self._sums[-1] + length)
+            self._first.setdefault(speaker, place)
 
     def terms_before(self, stop: int) -> int:
         """See `Index.terms_before`."""
@@ -159,10 +155,10 @@ class InMemoryIndex(GrowingIndex):
         end = bisect_left(found, stop)
         return found[max(0, end - limit) : end]
 
-    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
+    def facts(self, places: Sequence[int]) -> list[Facts]:
         """See `Index.facts`."""
-        facts, start, end = self._facts, self._start, self.size
-        return {i: facts[i - start] for i in indices if start <= i < end}
+        facts, start = self._facts, self._start
+        return [facts[i - start] for i in places]
 
     def session_end(self, start: int) -> int:
         """See `Index.session_end`."""

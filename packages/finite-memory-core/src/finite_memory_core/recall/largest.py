@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import TypeVar
 
 Kind = TypeVar("Kind", bound=Hashable)
@@ -30,6 +30,6 @@ def largest(
     least = values[next(enough)]
     above = {kind for kind in counts if values[kind] > least}
     equal = {kind for kind in counts if values[kind] == least}
-    found = [key for key, kind in zip(keys, kinds, strict=True) if kind in above]
-    others = sorted(key for key, kind in zip(keys, kinds, strict=True) if kind in equal)
+    found = [*compress(keys, map(above.__contains__, kinds))]
+    others = sorted(compress(keys, map(equal.__contains__, kinds)))
     return found + others[len(found) - count :]

@@ -23,12 +23,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 from math import log
 from typing import NamedTuple, Protocol
 
 from .analysis import ASKS, TELLS_TIME, Query
-from .index import Index
+from .index import Facts, Index
 from .largest import largest
 from .related import MOST_READ, TermsAt, related
 
@@ -37,6 +37,8 @@ KERNEL = {1: 0.5, 2: 0.5, 3: 0.2, 4: 0.1, -1: 0.25, -2: 0.25, -3: 0.2, -4: 0.1}
 """How much of its score a message lends to the one so many places after it."""
 ALIKE = {1: 0.5, -1: 0.25}
 """The same for how alike it is to the question."""
+REACH = max(KERNEL)
+"""The neighbours of a message are no more places away."""
 SPEAKER, WHEN, DATE, SESSION, QUESTION, LENGTH = 0.5, 0.2, 0.2, 0.1, 0.2, 0.05
 RELATED, SIMILAR = 0.3, 0.6
 RARITY = 2
@@ -121,15 +123,10 @@ def rank(
     matches = _match(query, index, stop)
     if not matches.held and similar is None:
         return Ranking([], 0.0, lambda _: {})
-    scorer = _Scorer(query, index, stop, matches)
-    if similar is not None:
-        scorer.compare(similar)
-    scores = scorer.scores()
+    scorer = _Scorer(query, index, stop, matches, similar)
     if terms_at is not None:
-        scorer.relate(scores, terms_at)
-    scorer.complete(scores)
-    found = [(i, scores[i]) for i in _best_first(filter(eligible, scores), scores)]
-    return Ranking(found, scorer.match(eligible), scorer.parts)
+        scorer.relate(terms_at)
+    return Ranking(scorer.found(eligible), scorer.match(eligible), scorer.parts)
 
 
 def _match(query: Query, index: Index, stop: int) -> _Matches:
@@ -166,167 +163,221 @@ def _frequency(places: Sequence[int], stop: int) -> float:
 class _Scorer:
     """Scores messages for one question.
 
+    What is known of the messages stands in columns, the newest message first: lists are read
+    faster than dictionaries. Behind the last message of a column stand `REACH` empty places, which
+    negative numbers reach too, so that every message has neighbours.
+
     Attributes:
         matching: the messages that hold most of the question's words, and what these weigh.
     """
 
-    def __init__(self, query: Query, index: Index, stop: int, matches: _Matches) -> None:
+    def __init__(
+        self, query: Query, index: Index, stop: int, matches: _Matches, similar: Similar | None
+    ) -> None:
         self._query = query
         self._index = index
         self._stop = stop
         weights, held, time = matches
         self._total = sum(weights)
         self.matching = _best(weights, held)
-        self._said_then = [i for i in self.matching if held[i] & time]
-        self._facts = index.facts(self.matching)
-        self._average = max(1.0, index.terms_before(stop) / stop)
-        self._words = self._shared(self.matching)
-        self._lenders = _best_first(self._words, self._words)[:MOST_LENDING]
-        self._sessions = self._session_scores(weights, held)
-        self._neighbours: dict[int, float] = {}
-        self._lend([(i, self._words[i]) for i in self._lenders], KERNEL, self._neighbours)
-        sums = [w + self._neighbours.get(i, 0.0) for i, w in self._words.items()]
-        self._unit = 1 / max(sums, default=1.0)
-        self._related: Mapping[int, float] = {}
+        self._said_then = [i for i in self.matching if held[i] & time] if time else []
+        average = max(1.0, index.terms_before(stop) / stop)
+        self._flat, self._steep = 1 + K * (1 - B), K * B / average
+        lengths, starts, _, _ = _columns(index.facts([*self.matching]))
+        words = self._shared(self.matching.values(), lengths)
+        shares = dict(zip(self.matching, words, strict=True))
+        lenders = [(i, shares[i]) for i in _best_first(shares, shares)[:MOST_LENDING]]
+        self._in_session = self._session_scores(starts, weights, held)
+        alike = {} if similar is None else similar.best([i for i, _ in lenders])
+        self._take(self._places(lenders, alike))
+        self._words = self._column(shares)
+        self._neighbours = self._lent(lenders, KERNEL, self._column({}))
+        both = zip(self._words, self._neighbours, strict=True)
+        self._unit = 1 / max([words + lent for words, lent in both if words], default=1.0)
+        self._similar = self._related = self._column({})
         self._unit_of_related = 0.0
-        self._similar: Mapping[int, float] = {}
+        if alike:
+            lent = self._lent(alike.items(), ALIKE, self._column(alike))
+            unit = SIMILAR / max(lent)
+            self._similar = [unit * likeness for likeness in lent]
+        self._scores = self._first_scores()
 
-    def _shared(self, held: Mapping[int, float]) -> dict[int, float]:
+    def _shared(self, held: Iterable[float], lengths: Iterable[int]) -> list[float]:
         """Return what of the terms' weight each message gets: less, the longer it is."""
-        facts, gain, flat, steep = self._facts, K + 1, 1 + K * (1 - B), K * B / self._average
-        return {i: w * gain / (flat + steep * facts[i][0]) for i, w in held.items()}
+        gain, flat, steep = K + 1, self._flat, self._steep
+        return [
+            w * gain / (flat + steep * length) if w else 0.0
+            for w, length in zip(held, lengths, strict=False)
+        ]
 
     def _session_scores(
-        self, weights: Sequence[float], held: Mapping[int, int]
+        self, starts: Iterable[int], weights: Sequence[float], held: Mapping[int, int]
     ) -> dict[int, float]:
-        """Return the share of the question that each session of a matching message holds."""
+        """Return what each session of a matching message adds: its share of the question.
+
+        Args:
+            starts: where the sessions of the matching messages began.
+            weights, held: see `_Matches`.
+        """
         together: dict[int, int] = defaultdict(int)
-        for i in self.matching:
-            together[self._facts[i].session] |= held[i]
-        return {session: _sum_of(bits, weights) / self._total for session, bits in together.items()}
+        for start, i in zip(starts, self.matching, strict=True):
+            together[start] |= held[i]
+        total = self._total
+        return {s: SESSION * (_sum_of(bits, weights) / total) for s, bits in together.items()}
 
-    def _lend(
+    def _places(
+        self, lenders: Iterable[tuple[int, float]], alike: Mapping[int, float]
+    ) -> list[int]:
+        """Return what is scored: what matches, neighbours, the best sessions', and the newest."""
+        stop, places = self._stop, {*self.matching, *alike}
+        for near, reach in (((i for i, _ in lenders), max(KERNEL)), (alike, max(ALIKE))):
+            places.update(chain.from_iterable(range(i - reach, i + reach + 1) for i in near))
+        places.difference_update(range(-REACH, 0), range(stop, stop + REACH))
+        for start in _best_first(self._in_session, self._in_session)[:MOST_SESSIONS]:
+            end = min(self._index.session_end(start), start + MOST_OF_SESSION, stop)
+            places.update(range(start, end))
+        missing = max(0, LEAST_RANKED - len(places))
+        places.update(range(max(0, stop - missing), stop))
+        return sorted(places, reverse=True)
+
+    def _take(self, places: Sequence[int]) -> None:
+        """Have what is known of messages in columns."""
+        self._slots = dict(zip(places, range(len(places)), strict=True))
+        columns = _columns(self._index.facts(places))
+        self._lengths, sessions, self._speakers, self._flags = columns
+        self._sessions = (*sessions, *[-1] * REACH)
+
+    def _column(self, values: Mapping[int, float]) -> list[float]:
+        """Return a column with the values of some messages, by their places."""
+        column, slots = [0.0] * len(self._sessions), self._slots
+        for i, value in values.items():
+            column[slots[i]] = value
+        return column
+
+    def _lent(
         self,
-        lenders: Collection[tuple[int, float]],
+        lenders: Iterable[tuple[int, float]],
         kernel: Mapping[int, float],
-        lent: dict[int, float],
-    ) -> None:
+        lent: list[float],
+    ) -> list[float]:
         """Add what messages lend to the neighbours in their sessions to what these have."""
-        facts = self._facts
-        self._learn({i + offset for i, _ in lenders for offset in kernel})
+        slots, sessions, shares = self._slots, self._sessions, [*kernel.items()]
         for i, value in lenders:
-            session = facts[i].session
-            for offset, share in kernel.items():
-                other = facts.get(i + offset)
-                if other is not None and other.session == session:
-                    lent[i + offset] = lent.get(i + offset, 0.0) + share * value
+            slot = slots[i]
+            session = sessions[slot]
+            for offset, share in shares:
+                if sessions[slot - offset] == session:
+                    lent[slot - offset] += share * value
+        return lent
 
-    def _learn(self, places: Iterable[int]) -> None:
-        facts, stop = self._facts, self._stop
-        facts.update(self._index.facts([i for i in places if 0 <= i < stop and i not in facts]))
+    def _first_scores(self) -> list[float]:
+        """Return the score of each message, the sum of its parts, without related words."""
+        unit, in_session, speaker = self._unit, self._in_session, self._query.speaker
+        when, of_length, of_long = WHEN * self._query.asks_when, _OF_LENGTH, _OF_LENGTH[LONG]
+        asks = [QUESTION * bool(flags & ASKS) for flags in range(4)]
+        tells = [when * bool(flags & TELLS_TIME) for flags in range(4)]
+        scores = [
+            in_session.get(session, 0.0)
+            + (unit * words if words else of_length[length] if length < LONG else of_long)
+            + unit * lent
+            + (SPEAKER if who == speaker else 0.0)
+            - asks[flags]
+            + tells[flags]
+            for length, session, who, flags, words, lent in zip(
+                self._lengths,
+                self._sessions,
+                self._speakers,
+                self._flags,
+                self._words,
+                self._neighbours,
+                strict=False,
+            )
+        ]
+        for i in self._said_then:
+            scores[self._slots[i]] += DATE
+        return scores
 
     def match(self, eligible: Callable[[int], bool]) -> float:
         """Return `Ranking.match`; where no word of the question was ever said, meaning decides."""
         if not self._total:
-            return float(bool(self._similar) and bool(self._query.terms))
-        best = next(filter(eligible, self.matching), None)
-        return 0.0 if best is None else self.matching[best] / self._total
+            return float(any(self._similar) and bool(self._query.terms))
+        weights = self.matching
+        best = next(filter(eligible, sorted(weights, key=weights.__getitem__, reverse=True)), None)
+        return 0.0 if best is None else weights[best] / self._total
 
-    def compare(self, similar: Similar) -> None:
-        """Take in what an embedder says, lent to the neighbours too."""
-        alike = similar.best(self._lenders)
-        self._learn(alike)
-        lent = dict(alike)
-        self._lend(alike.items(), ALIKE, lent)
-        unit = SIMILAR / max(lent.values(), default=1.0)
-        self._similar = {i: unit * likeness for i, likeness in lent.items()}
-
-    def relate(self, scores: Mapping[int, float], terms_at: TermsAt) -> None:
+    def relate(self, terms_at: TermsAt) -> None:
         """Take in the words that the best messages share."""
-        near = _best_first(self._words.keys() | self._neighbours.keys(), scores)
-        best = {i: scores[i] for i in near[:MOST_READ]}
+        scores, slots, places = self._scores, self._slots, [*self._slots]
+        words, neighbours = self._words, self._neighbours
+        near = (slot for slot in _slots_best_first(scores) if words[slot] or neighbours[slot])
+        best = {places[slot]: scores[slot] for slot in islice(near, MOST_READ)}
         asked = {*self._query.terms, self._query.time}
-        held: dict[int, float] = {}
-        known = self._facts.__contains__
+        held = self._column({})
         for weight, holding in related(best, terms_at, self._index, self._stop, asked):
-            for i in filter(known, holding):
-                held[i] = held.get(i, 0.0) + weight
-        self._related = self._shared(held)
-        self._unit_of_related = RELATED / max(self._related.values(), default=1.0)
+            for slot in map(slots.get, holding):
+                if slot is not None:
+                    held[slot] += weight
+        self._related = self._shared(held, self._lengths)
+        self._unit_of_related = RELATED / (max(self._related) or 1.0)
 
-    def complete(self, scores: dict[int, float]) -> None:
-        """Add what `compare` and `relate` found to the scores."""
-        unit, related, similar = self._unit_of_related, self._related, self._similar
-        for i, share in related.items():
-            scores[i] += unit * share + similar[i] if i in similar else unit * share
-        for i in similar.keys() - related.keys():
-            scores[i] += similar[i]
-
-    def scores(self) -> dict[int, float]:
-        """Return the score, the sum of its other `parts`, of each message by its place."""
-        self._learn_the_rest()
-        words, neighbours, unit = self._words, self._neighbours, self._unit
-        in_session = {session: SESSION * share for session, share in self._sessions.items()}
-        speaker, when = self._query.speaker, WHEN * self._query.asks_when
-        scores = {}
-        for i, (length, session, who, flags) in self._facts.items():
-            score = in_session.get(session, 0.0)
-            if i in words:
-                score += unit * words[i]
-            else:
-                score += _OF_LENGTH[length] if length < LONG else _OF_LENGTH[LONG]
-            if i in neighbours:
-                score += unit * neighbours[i]
-            if who == speaker:
-                score += SPEAKER
-            if flags:
-                if flags & ASKS:
-                    score -= QUESTION
-                if flags & TELLS_TIME:
-                    score += when
-            scores[i] = score
-        for i in self._said_then:
-            scores[i] += DATE
-        return scores
-
-    def _learn_the_rest(self) -> None:
-        """Have the facts of all messages to score: the best sessions' and the newest too."""
-        for start in _best_first(self._sessions, self._sessions)[:MOST_SESSIONS]:
-            end = min(self._index.session_end(start), start + MOST_OF_SESSION, self._stop)
-            self._learn(range(start, end))
-        missing = max(0, LEAST_RANKED - len(self._facts))
-        self._learn(range(max(0, self._stop - missing), self._stop))
+    def found(self, eligible: Callable[[int], bool]) -> list[tuple[int, float]]:
+        """Return `Ranking.found`."""
+        unit, places = self._unit_of_related, [*self._slots]
+        scores = [
+            score + (unit * share + similar)
+            for score, share, similar in zip(
+                self._scores, self._related, self._similar, strict=False
+            )
+        ]
+        return [
+            (places[slot], scores[slot])
+            for slot in _slots_best_first(scores)
+            if eligible(places[slot])
+        ]
 
     def parts(self, i: int) -> dict[str, float]:
         """Return the parts of the score of message `i` by name, those that are not 0."""
-        length, session, speaker, flags = self._facts[i]
-        words = self._words.get(i, 0.0)
+        slot = self._slots[i]
+        words, flags = self._words[slot], self._flags[slot]
         parts = {
             "words": self._unit * words,
-            "neighbours": self._unit * self._neighbours.get(i, 0.0),
-            "session": SESSION * self._sessions.get(session, 0.0),
-            "related": self._unit_of_related * self._related.get(i, 0.0),
-            "similar": self._similar.get(i, 0.0),
-            "speaker": SPEAKER * (speaker == self._query.speaker),
+            "neighbours": self._unit * self._neighbours[slot],
+            "session": self._in_session.get(self._sessions[slot], 0.0),
+            "related": self._unit_of_related * self._related[slot],
+            "similar": self._similar[slot],
+            "speaker": SPEAKER * (self._speakers[slot] == self._query.speaker),
             "when": WHEN * (self._query.asks_when and bool(flags & TELLS_TIME)),
             "date": DATE * (i in self._said_then),
             "question": -QUESTION * bool(flags & ASKS),
-            "length": 0.0 if words else _OF_LENGTH[min(length, LONG)],
+            "length": 0.0 if words else _OF_LENGTH[min(self._lengths[slot], LONG)],
         }
         return {name: value for name, value in parts.items() if value}
 
 
+def _columns(
+    facts: Sequence[Facts],
+) -> tuple[Sequence[int], Sequence[int], Sequence[str], Sequence[int]]:
+    """Return the lengths, the sessions, the speakers and the flags of messages."""
+    lengths, sessions, speakers, flags = zip(*facts, strict=True) if facts else ((), (), (), ())
+    return lengths, sessions, speakers, flags
+
+
 def _best(weights: Sequence[float], held: Mapping[int, int]) -> dict[int, float]:
-    """Return the messages with most of the question's terms, by weight, and their weight."""
+    """Return the messages with most of the question's terms, newest first, and their weight."""
     of_bits = {bits: _sum_of(bits, weights) for bits in set(held.values())}
-    best = {i: of_bits[held[i]] for i in largest(held.keys(), held.values(), of_bits, MOST_SCORED)}
-    return {i: best[i] for i in _best_first(best, best)}
+    best = sorted(largest(held.keys(), held.values(), of_bits, MOST_SCORED), reverse=True)
+    return {i: of_bits[held[i]] for i in best}
 
 
 def _best_first(places: Iterable[int], values: Mapping[int, float]) -> list[int]:
     """Return places by their values, the largest first; of equals the newest first."""
     newest = sorted(places, reverse=True)
     return sorted(newest, key=values.__getitem__, reverse=True)  # equals keep their order
+
+
+def _slots_best_first(scores: Sequence[float]) -> list[int]:
+    """Return the numbers of scores, the largest first; of equals the first, which is the newest."""
+    return sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
 
 
 def _sum_of(bits: int, weights: Sequence[float]) -> float:

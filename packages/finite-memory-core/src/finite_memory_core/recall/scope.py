@@ -7,7 +7,7 @@ of its question. For a given state of the store the answer is always the same.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import accumulate
 from types import MappingProxyType
@@ -65,19 +65,18 @@ class JoinedIndex(Index):
             found[:0] = [start + place for place in places]
         return found
 
-    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
+    def facts(self, places: Sequence[int]) -> list[Facts]:
         """See `Index.facts`."""
         of_part: dict[int, list[int]] = {}
-        for place in indices:
-            if 0 <= place < self.starts[-1]:
-                of_part.setdefault(self.part_of(place), []).append(place)
-        return {
-            self.starts[number] + at: facts._replace(session=self.starts[number] + facts.session)
-            for number, places in of_part.items()
-            for at, facts in self.parts[number]
-            .source.facts([place - self.starts[number] for place in places])
-            .items()
-        }
+        for place in places:
+            of_part.setdefault(self.part_of(place), []).append(place)
+        found: dict[int, Facts] = {}
+        for number, asked in of_part.items():
+            start, source = self.starts[number], self.parts[number].source
+            own = source.facts([place - start for place in asked])
+            for place, (length, session, speaker, flags) in zip(asked, own, strict=True):
+                found[place] = length, start + session, speaker, flags
+        return [found[place] for place in places]
 
     def session_end(self, start: int) -> int:
         """See `Index.session_end`."""
@@ -193,15 +192,15 @@ class ScopedArchive(Archive):
         parts = []
         for head in heads:
             opened = self._others[head.id] = self._opened(head, known.get(head.id))
-            index = opened.archive.caught_up(head.version.messages)
+            indexed = opened.archive.caught_up(head.version.messages)
             if head.id not in known:
-                index.keep()  # or every process would index a short session anew
-            if isinstance(index, InMemoryIndex):
+                opened.archive.source.keep()  # or every process would index a short session anew
+            if isinstance(opened.archive.source, InMemoryIndex):
                 self._others[head.id] = opened._replace(ends=self._ends(opened.archive))
-            parts.append(Part(index, min(head.version.messages, index.size)))
+            parts.append(Part(opened.archive.source, indexed))
         own = self.caught_up(stop)
         self._ids = [*(head.id for head in heads), self.session_id]
-        self._joined = JoinedIndex([*parts, Part(own, min(stop, own.size))])
+        self._joined = JoinedIndex([*parts, Part(self.source, own)])
 
     def _opened(self, head: Session, known: _Opened | None) -> _Opened:
         """Return the archive of another session: the one known, where it still holds."""

@@ -36,7 +36,7 @@ _ROW_PLACES = 224  # places to a row of postings: so many fit a page of SQLite's
 _AT_ONCE = 50  # rows of facts to a query
 _MOST_CHUNKS = 512  # rows of facts held in memory, 1 KiB each
 _MOST_KNOWN = 8_192  # facts of messages held in memory, some 150 bytes each
-_MOST_PLACES = 1 << 16  # places of postings held in memory, 4 bytes each
+_MOST_PLACES = 1 << 18  # places of postings held in memory, 4 bytes each
 _MOST_REMEMBERED = 512  # postings of a term with more places are read each time
 _TERM_PLACES = 64  # what a term itself takes, in places
 
@@ -508,25 +508,29 @@ class PackedIndex(GrowingIndex):
         end = bisect_left(places, stop)
         return places[max(0, end - limit) : end]
 
-    def facts(self, indices: Iterable[int]) -> dict[int, Facts]:
+    def facts(self, places: Sequence[int]) -> list[Facts]:
         """See `Index.facts`."""
-        asked, known, size = list(indices), self._known, self._kept.size
-        found = {i: known[i] for i in asked if i in known}
-        if len(found) == len(asked):
-            return found
-        found.update(self._unkept.facts(asked))
-        new = [i for i in asked if 0 <= i < size and i not in known]
-        if len(known) + len(new) > _MOST_KNOWN:
+        known = self._known
+        new = [i for i in places if i not in known]
+        if new and len(known) + len(new) > _MOST_KNOWN:
             known.clear()
+            new = [*places]
+        if new:
+            size = self._kept.size
+            self._read_facts([i for i in new if i < size])
+            unkept = [i for i in new if i >= size]
+            known.update(zip(unkept, self._unkept.facts(unkept), strict=True))
+        return [known[i] for i in places]
+
+    def _read_facts(self, places: Sequence[int]) -> None:
+        """Have what is known of messages that are in the file in memory."""
         with self._guarded():
-            self._load({i // _CHUNK for i in new})
-        chunks, names = self._chunks, [name for name, _ in self._names]
-        for i in new:
+            self._load({i // _CHUNK for i in places})
+        known, chunks, names = self._known, self._chunks, [name for name, _ in self._names]
+        for i in places:
             entries, at = chunks[i // _CHUNK][1], i % _CHUNK
             speaker = names[entries[2 * _CHUNK + at]]
-            known[i] = Facts(entries[at], entries[_CHUNK + at], speaker, entries[3 * _CHUNK + at])
-            found[i] = known[i]
-        return found
+            known[i] = entries[at], entries[_CHUNK + at], speaker, entries[3 * _CHUNK + at]
 
     def session_end(self, start: int) -> int:
         """See `Index.session_end`. Sessions only ever grow, so it is searched by halves."""

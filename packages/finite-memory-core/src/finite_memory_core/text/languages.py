@@ -35,7 +35,7 @@ def latin_language(text: str, words: Iterable[str]) -> str:
     is English; where letters are left that English has not, it is unknown: ``""``. What is in
     another script only has none of all this, and counts as English.
     """
-    votes = Counter(chain.from_iterable(_LANGUAGES_OF.get(word, ()) for word in words))
+    votes = Counter(chain.from_iterable(filter(None, map(_LANGUAGES_OF.get, words))))
     if not text.isascii():
         votes.update(2 * [language for letter, language in _LETTERS.items() if letter in text])
         if not votes and _ACCENTED.search(text):
