@@ -23,6 +23,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 import chromium  # noqa: E402
 import postgres_server  # noqa: E402
+import torch_build  # noqa: E402
 from distributions import (  # noqa: E402
     Distribution,
     affected,
@@ -55,7 +56,7 @@ os.environ.pop("PYTHONPATH", None)  # it would put a source tree before the inst
 extend_path(PYTHONS)
 
 nox.needs_version = ">=2026.2.9"
-nox.options.default_venv_backend = "virtualenv"
+nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = [
@@ -95,8 +96,8 @@ def install_wheels(
     """Install wheels, the last one with its extras, and further requirements."""
     *siblings, own = [str(wheel_of(session, distribution)) for distribution in distributions]
     install_torch(session, distributions)
-    # By force first: in a reused environment pip takes any wheel of equal version for this one.
-    session.install("--force-reinstall", "--no-deps", *siblings, own)
+    # By force first: in a reused environment any wheel of equal version would do for this one.
+    session.install("--reinstall", "--no-deps", *siblings, own)
     suffix = f"[{','.join(extras)}]" if extras else ""
     pins = ["-c", str(LOCK)] if locked else []
     session.install(*pins, *siblings, f"{own}{suffix}", *more)
@@ -112,10 +113,11 @@ def install_torch(
     """
     if not any(d.needs("torch") for d in distributions):
         return
-    found = session.run(
-        "python", SCRIPTS / "torch_build.py", str(LOCK), silent=True, success_codes=[0, 1]
-    )
-    told = (found or "").strip()
+    wanted = Path(session.create_tmp()) / "torch.in"
+    wanted.write_text("torch\n", encoding="utf-8")
+    resolve = ("uv", "pip", "compile", "-q", "--no-header", "--no-annotate", "-c", str(LOCK))
+    found = session.run(*resolve, str(wanted), silent=True, success_codes=[0, 1])
+    told = torch_build.build_of(str(found))
     if told != "cpu" and (cpu_only or "GITHUB_ACTIONS" not in os.environ):
         session.skip(f"no CPU build of torch for Python {session.python or HERE}: {told}")
     install_tools(session, "torch")
@@ -251,7 +253,7 @@ def frameworks(session: nox.Session, versions: str) -> None:
     """
     core = next(d for d in DISTRIBUTIONS if d.frameworks)
     wheel = str(wheel_of(session, core))
-    session.install("--force-reinstall", "--no-deps", wheel)
+    session.install("--reinstall", "--no-deps", wheel)
     wanted = f"{wheel}[{','.join(core.frameworks)}]"
     tested = [*test_group(core), *group("docs")]
     suite = str(core.folder / "tests" / "frameworks")
@@ -261,7 +263,7 @@ def frameworks(session: nox.Session, versions: str) -> None:
             refuse_tree(session, core)
             file = f"{suite}/test_{name.replace('-', '_')}.py"
             session.run("pytest", "--timeout=300", "-W", "default", file)
-            session.run("pip", "uninstall", "-y", *map(requirement_name, core.lines([name])))
+            session.run("uv", "pip", "uninstall", *map(requirement_name, core.lines([name])))
         return
     session.install("-c", str(FRAMEWORKS), wanted, *tested, "mypy")
     refuse_tree(session, core)
@@ -283,7 +285,7 @@ def llama(session: nox.Session) -> None:
     Needs a C++ compiler for that. Arguments after ``--`` go to pytest.
     """
     api = next(d for d in DISTRIBUTIONS if d.short == "api")
-    needed = [*every_group(api), "cmake", "ninja"]
+    needed = [*every_group(api), "cmake", "ninja", "pip"]
     install_wheels(session, closure_of(api), *needed, extras=[*api.extras])
     refuse_tree(session, api)
     told = session.run("python", SCRIPTS / "llama_server.py", silent=True, stderr=None)
@@ -362,7 +364,7 @@ def sizes(session: nox.Session, distribution: Distribution) -> None:
     target = Path(session.create_tmp()) / "installed"
     shutil.rmtree(target, ignore_errors=True)
     wheels = [str(wheel_of(session, d)) for d in closure_of(distribution)]
-    session.install("-c", str(LOCK), "--no-compile", "--target", str(target), *wheels)
+    session.install("-c", str(LOCK), "--target", str(target), *wheels)
     limit = str(distribution.limits["installed-bytes"])
     session.run("python", SCRIPTS / "check_size.py", str(target), limit)
 
@@ -502,9 +504,7 @@ def version(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write the files in ``constraints`` anew: the newest versions of all that is installed."""
-    session.install("uv")
-    names = [name for name in HOUSE["dependency-groups"] if name != "lock"]
-    lines = [line for name in names for line in group(name)]
+    lines = [line for name in HOUSE["dependency-groups"] for line in group(name)]
     for distribution in DISTRIBUTIONS:
         lines += [*distribution.dependencies, *every_group(distribution)]
         lines += distribution.lines(distribution.together)
