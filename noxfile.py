@@ -289,7 +289,7 @@ def frameworks(session: nox.Session, versions: str) -> None:
 
 @nox.session(requires=["build"])
 def llama(session: nox.Session) -> None:
-    """Test finite-memory-api on llama.cpp's server, which is built once (10 minutes) and kept.
+    """Test finite-memory-api on llama.cpp's server, which is built once (minutes) and kept.
 
     Needs a C++ compiler for that. Arguments after ``--`` go to pytest.
     """
@@ -300,7 +300,7 @@ def llama(session: nox.Session) -> None:
     told = session.run("python", SCRIPTS / "llama_server.py", silent=True, stderr=None)
     environment = {"FINITE_MEMORY_LLAMA_SERVER": str(told).strip(), **install_node(session, api)}
     suite = str(api.folder / "tests" / "llama")
-    session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
+    session.run(*PYTEST, suite, *session.posargs, env=environment)
 
 
 @nox.session(requires=["build"])
@@ -414,7 +414,9 @@ def typecheck(session: nox.Session) -> None:
     extras = [line for d in DISTRIBUTIONS for line in d.lines(d.together)]
     needed = [line for d in DISTRIBUTIONS for line in every_group(d)]
     install_wheels(session, DISTRIBUTIONS, *group("typecheck"), *extras, *needed)
-    mypy = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
+    # One cache for all folders: what they import of others is read once.
+    cache = ("--cache-dir", str(ROOT / ".mypy_cache"))
+    mypy = ("mypy", "--config-file", str(ROOT / "pyproject.toml"), *cache)
     for distribution in DISTRIBUTIONS:
         with session.chdir(distribution.folder):
             session.run(*mypy, f"src/{distribution.package}", env={"MYPYPATH": "src"})
