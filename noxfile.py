@@ -316,7 +316,7 @@ def wires(session: nox.Session) -> None:
     refuse_tree(session, api)
     suite = str(api.folder / "tests" / "wires")
     environment = install_node(session, api)
-    session.run("pytest", "--timeout=300", suite, *session.posargs, env=environment)
+    session.run(*PYTEST, suite, *session.posargs, env=environment)
 
 
 def install_node(session: nox.Session, distribution: Distribution) -> dict[str, str]:

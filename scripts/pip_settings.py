@@ -29,7 +29,8 @@ _AS_UV: Mapping[str, tuple[str, Write]] = {
     "constraint": ("UV_CONSTRAINT", _by_spaces),
     "trusted-host": ("UV_INSECURE_HOST", _by_spaces),
     "cert": ("SSL_CERT_FILE", str),
-    "proxy": ("ALL_PROXY", str),
+    "timeout": ("UV_HTTP_TIMEOUT", str),
+    "default-timeout": ("UV_HTTP_TIMEOUT", str),
 }
 _RANKS = ("global", "install", ":env:")
 """pip's sections that an installation heeds, the last word last."""

@@ -125,6 +125,7 @@ list.index-url='https://e.example/simple'
         "UV_CONSTRAINT": "/caps.txt",
         "UV_DEFAULT_INDEX": "https://d.example/simple",
         "UV_FIND_LINKS": "/wheels,/more",
+        "UV_HTTP_TIMEOUT": "180",
         "UV_INDEX": "https://a.example/simple file:///b",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
