@@ -308,7 +308,7 @@ def llama(session: nox.Session) -> None:
     told = session.run("python", SCRIPTS / "llama_server.py", silent=True, stderr=None)
     environment = {"FINITE_MEMORY_LLAMA_SERVER": str(told).strip(), **install_node(session, api)}
     suite = str(api.folder / "tests" / "llama")
-    session.run(*PYTEST, suite, *session.posargs, env=environment)
+    session.run(*PYTEST, "--timeout=900", suite, *session.posargs, env=environment)
 
 
 @nox.session(requires=["build"])
