@@ -1,8 +1,9 @@
 """One command that needs nothing but Python and pip: ``python3 run.py demo`` or ``... test``.
 
-It makes a private virtual environment in ``.nox/launcher``, installs nox there at its pinned
-version, and hands over. The environment is made without a pip of its own and filled by the pip
-of the calling Python, so neither ensurepip nor the permission to change that Python is needed.
+It makes a private virtual environment in ``.nox/launcher``, installs nox and uv there at their
+pinned versions, and hands over; uv is led to the package indexes that pip is set to. The
+environment is made without a pip of its own and filled by the pip of the calling Python, so
+neither ensurepip nor the permission to change that Python is needed.
 
 ``demo`` shows the memory at work, ``test`` runs every check; anything else goes to nox as it is
 (``python3 run.py --list``, ``python3 run.py -s lint``).
@@ -35,17 +36,32 @@ def main(arguments: list[str]) -> int:
     command = [str(python), "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")]
     head, *rest = arguments
     command += [*TASKS[head], *rest] if head in TASKS else arguments
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, env={**uv_settings(), **os.environ}).returncode
+
+
+def uv_settings() -> dict[str, str]:
+    """The variables that lead uv to where the pip of this Python looks."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from pip_settings import as_uv
+
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return as_uv(listed.stdout)
 
 
 def ready_python() -> Path:
     """The launcher's Python with nox in it; made on first use and when the pin has changed."""
     python = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    stamp, wanted = HOME / "ready.txt", f"{sys.version}\n{pinned('nox')}\n"
+    tools = [pinned("nox"), pinned("uv")]
+    stamp, wanted = HOME / "ready.txt", "\n".join([sys.version, *tools, ""])
     if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return python
     venv.create(HOME, clear=True, with_pip=False)
-    install = ["install", "-qq", "--disable-pip-version-check", "-c", str(LOCK), pinned("nox")]
+    install = ["install", "-qq", "--disable-pip-version-check", "-c", str(LOCK), *tools]
     # Standard output belongs to the session: some callers parse it.
     done = subprocess.run(
         [sys.executable, "-m", "pip", "--python", str(python), *install],
@@ -53,7 +69,7 @@ def ready_python() -> Path:
         stdout=sys.stderr,
     )
     if done.returncode:
-        sys.exit("pip could not install nox (see above); is a package index within reach?")
+        sys.exit("pip could not install nox and uv (see above); is a package index within reach?")
     stamp.write_text(wanted, encoding="utf-8")
     return python
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import check_isolation
 import check_size
 import interpreters
+import pip_settings
 import postgres_server
 import torch_build
 from distributions import ROOT
@@ -101,15 +101,36 @@ def test_the_import_check_holds_its_limit() -> None:
 
 
 def test_a_build_of_torch_with_cuda_is_told_from_one_without() -> None:
-    """By what it requires: the versions can be equal."""
+    """By what it brings along: the versions can be equal."""
+    assert "cpu" == torch_build.build_of("sympy==1.14.0\ntorch==2.13.0\n")
+    assert "torch==2.13.0 requires nvidia-x==1" == torch_build.build_of(
+        "nvidia-x==1\ntorch==2.13.0\n"
+    )
+    assert "no torch is found" == torch_build.build_of("error: No solution found")
 
-    def report(*requires: str) -> str:
-        torch = {"name": "torch", "version": "2.13.0", "requires_dist": list(requires)}
-        return json.dumps({"install": [{"metadata": torch}]})
 
-    assert "cpu" == torch_build.build_of(report("sympy"))
-    assert "requires nvidia-x" in torch_build.build_of(report("sympy", "nvidia-x==1"))
-    assert "no torch" in torch_build.build_of('{"install": []}')
+def test_uv_looks_where_pip_is_told_to_look() -> None:
+    """Files, then pip's install section, then the environment have the last word."""
+    listed = """
+:env:.find-links='/wheels /more'
+global.constraint='/caps.txt'
+global.extra-index-url='\\nhttps://a.example/simple\\nfile:///b'
+global.find-links='/old'
+global.index-url='https://c.example/simple'
+global.timeout='180'
+install.index-url='https://d.example/simple'
+list.index-url='https://e.example/simple'
+"""
+    expected = {
+        "UV_CONSTRAINT": "/caps.txt",
+        "UV_DEFAULT_INDEX": "https://d.example/simple",
+        "UV_FIND_LINKS": "/wheels,/more",
+        "UV_HTTP_TIMEOUT": "180",
+        "UV_INDEX": "https://a.example/simple file:///b",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+    }
+    assert expected == pip_settings.as_uv(listed)
+    assert {} == pip_settings.as_uv("")
 
 
 def test_the_newest_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

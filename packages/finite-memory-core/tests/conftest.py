@@ -8,9 +8,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from .examples import use_share
 from .postgres_cluster import Cluster, NoServer, running
 
 pytest.register_assert_rewrite("finite_memory_core.testing")
+use_share()
 
 
 def pytest_configure() -> None:

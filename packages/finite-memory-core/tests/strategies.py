@@ -13,10 +13,12 @@ from finite_memory_core import Memory, Message, Store, ToolCall
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall
 
+from .examples import some
+
 settings.register_profile(
     "core",
     deadline=None,
-    max_examples=40,
+    max_examples=some(40),
     print_blob=True,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes minutes
 )

@@ -30,6 +30,7 @@ from finite_memory_core.stores import Counted, Event, Session, Version
 from finite_memory_core.stores.wrapping import WrappedStore
 
 from .checks import say, state, take
+from .examples import some
 from .strategies import CORE, Setup, conversations, prose, quarter, setups
 
 
@@ -229,7 +230,7 @@ BAD: list[tuple[type[Exception], list[Any]]] = [
 ]
 
 
-@settings(CORE, max_examples=15)
+@settings(CORE, max_examples=some(15))
 @given(
     setup=setups,
     said=conversations(max_turns=8),
@@ -277,7 +278,7 @@ def _go_wrong(memory: Memory, undone: list[Message]) -> None:
         raise KeyError("the application failed")
 
 
-@settings(CORE, max_examples=15)
+@settings(CORE, max_examples=some(15))
 @given(setup=setups, said=conversations(max_turns=8), undone=conversations(max_turns=8))
 def test_a_turn_that_is_rolled_back_never_was(
     setup: Setup, said: list[Message], undone: list[Message]
@@ -291,7 +292,7 @@ def test_a_turn_that_is_rolled_back_never_was(
     assert before == state(memory)
 
 
-@settings(CORE, max_examples=15)
+@settings(CORE, max_examples=some(15))
 @given(setup=setups, said=conversations(max_turns=8), then=conversations(max_turns=4))
 def test_a_turn_that_is_committed_is_one_append(
     setup: Setup, said: list[Message], then: list[Message]

@@ -23,6 +23,8 @@ from finite_memory_core.backends.reader import LONGEST_QUOTE
 from finite_memory_core.recall import Recall
 from finite_memory_core.testing import BackendContract
 
+from .examples import some
+
 NO_MODEL = "I am a reader, not a language model"
 
 
@@ -220,7 +222,7 @@ def test_a_huge_question() -> None:
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=some(50), deadline=None)
 @given(TEXTS, st.integers(1, 4))
 def test_quotes_are_of_the_context(texts: list[str], quotes: int) -> None:
     """Whatever was said, each quote stands in a message, white space aside."""

@@ -33,6 +33,7 @@ from finite_memory_core import (
 )
 from finite_memory_core.testing import FailingStore, ScriptedBackend, TickingClock
 
+from .examples import some
 from .turns import DRIVES, Drive, Fake, State, resumed, state_of, talked
 
 each_drive = pytest.mark.parametrize("drive", DRIVES.values(), ids=DRIVES)
@@ -332,7 +333,7 @@ Turns = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=some(25), deadline=None)
 @given(Turns)
 def test_replaying_the_transcript_gives_the_same_contexts(turns: list[tuple[str, str]]) -> None:
     """Whatever was said, a memory that reads the transcript sees what the backend was shown."""

@@ -16,6 +16,7 @@ from finite_memory_core.cli.reading import read
 from finite_memory_core.policies import POLICIES
 
 from .cli_program import as_json, run, talk, write_lines
+from .examples import some
 from .strategies import messages
 
 LOCOMO = {
@@ -175,7 +176,7 @@ def test_an_explanation_is_json_whatever_the_worth(transcript: Path) -> None:
 # -- what it reads ----------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 @given(
     st.lists(messages, min_size=1, max_size=5),
     st.sampled_from([None, 1]),

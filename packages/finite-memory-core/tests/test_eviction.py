@@ -26,6 +26,7 @@ from finite_memory_core.eviction import select
 from finite_memory_core.policies import POLICIES
 
 from .checks import state, take
+from .examples import some
 from .strategies import CORE, Setup, characters, conversations, prose, quarter, setups
 
 
@@ -74,7 +75,7 @@ def test_sinks_stay() -> None:
     assert indices[2] > 2
 
 
-@settings(CORE, max_examples=25)
+@settings(CORE, max_examples=some(25))
 @given(setup=setups, said=conversations())
 def test_explanations_agree_with_what_happened(setup: Setup, said: list[Message]) -> None:
     """Each block that left has a decision that says so, and the others one that says they stay."""
@@ -103,7 +104,7 @@ def test_explanations_agree_with_what_happened(setup: Setup, said: list[Message]
         assert setup.policy in str(eviction)
 
 
-@settings(CORE, max_examples=25)
+@settings(CORE, max_examples=some(25))
 @given(setup=setups, said=conversations(), policy=st.sampled_from(POLICIES))
 def test_a_dry_run_changes_nothing(setup: Setup, said: list[Message], policy: str) -> None:
     """A dry run with any policy and budget leaves the memory as it was, and can be repeated."""

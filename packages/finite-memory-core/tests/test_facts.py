@@ -11,6 +11,7 @@ from finite_memory_core import Block, Message, ToolCall
 from finite_memory_core.facts import Fact, Said, facts_in, facts_of, invented, sources, values
 from finite_memory_core.summarizing import ExtractiveSummarizer
 
+from .examples import some
 from .strategies import messages
 
 
@@ -239,7 +240,7 @@ def test_what_is_known_beside_the_words_may_be_stated() -> None:
 
 
 @given(st.lists(messages, max_size=4), st.lists(messages, max_size=4), st.integers(20, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 def test_quotations_are_never_refused(
     first: list[Message], second: list[Message], room: int
 ) -> None:

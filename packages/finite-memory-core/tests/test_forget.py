@@ -36,6 +36,7 @@ from finite_memory_core.testing.violations import Checker
 from finite_memory_core.tombstone import is_tombstone
 
 from .checks import state, take, view, wire
+from .examples import some
 from .recalling import chat, recalled_text
 from .strategies import CORE, Setup, conversations, quarter_bytes, setups
 
@@ -440,7 +441,7 @@ def test_a_checker_lets_nothing_stand_for_a_tombstone() -> None:
 # -- whatever happens -----------------------------------------------------------------------------
 
 
-@settings(CORE, max_examples=40)
+@settings(CORE, max_examples=some(40))
 @given(setup=setups, said=conversations(max_turns=14), data=st.data())
 def test_a_memory_that_forgets_keeps_the_rules(
     setup: Setup, said: list[Message], data: st.DataObject
@@ -469,7 +470,7 @@ def test_fuzzed_conversations_with_gaps_keep_their_shape(policy: str) -> None:
     """Long agents' traffic, now and then a message forgotten: every context can be sent."""
     from finite_memory_core.testing.streams import stream
 
-    for seed in range(3):
+    for seed in range(some(3)):
         subject = MemorySubject(2_000, policy, oversize="clip", recall=Recall(gate=0.0))
         memory = subject.memory
         for number, step in enumerate(stream("agent", seed, 30, 2_000, 0.02)):

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from finite_memory_core import CorruptError, Memory, Message, StoreError, VersionError
 
 from .checks import say, state, wire
+from .examples import some
 from .strategies import CORE, messages, prose, quarter
 
 
@@ -44,7 +45,7 @@ def test_a_file_holds_the_session(memory: Memory, tmp_path: Path) -> None:
     assert [path] == list(tmp_path.iterdir())
 
 
-@settings(CORE, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(CORE, max_examples=some(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.lists(messages, max_size=5))
 def test_every_kind_of_message_is_saved(tmp_path: Path, said: list[Message]) -> None:
     """What is loaded is byte for byte what was said."""
@@ -62,7 +63,7 @@ def test_a_long_session_is_loaded_in_batches(tmp_path: Path) -> None:
     assert memory.transcript == Memory.load(tmp_path / "long.json", counter=quarter).transcript
 
 
-@settings(CORE, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(CORE, max_examples=some(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_refused(memory: Memory, tmp_path: Path, data: st.DataObject) -> None:
     """Cut short anywhere or changed anywhere, a file is refused with its name."""

@@ -20,6 +20,8 @@ from finite_memory_core.policies.coverage import (
 )
 from finite_memory_core.policies.information import idf
 
+from .examples import some
+
 Rows = Sequence[Mapping[int, float]]
 
 
@@ -85,7 +87,7 @@ def test_lazy_is_greedy(instance: tuple[View, Rows, list[float]]) -> None:
 
 
 @given(instances())
-@settings(max_examples=150)
+@settings(max_examples=some(150))
 def test_near_the_optimum(instance: tuple[View, Rows, list[float]]) -> None:
     """The better of the greedy choice and the best single block reaches (1 - 1/e) / 2 of the best.
 

@@ -35,6 +35,7 @@ from finite_memory_core.recall.vectors import InMemoryVectors, Vectors, cosine, 
 from finite_memory_core.testing import WordEmbedder
 
 from .checks import take, wire
+from .examples import some
 from .recalling import START, chat, recalled_text, talked
 from .strategies import CORE, conversations, quarter_bytes
 
@@ -189,7 +190,7 @@ def test_of_a_long_text_the_beginning_is_embedded() -> None:
 # -- always the same ------------------------------------------------------------------------------
 
 
-@settings(CORE, max_examples=25)
+@settings(CORE, max_examples=some(25))
 @given(said=conversations(max_turns=14), asked=st.sets(st.integers(0, 30)), gate=st.booleans())
 def test_contexts_do_not_depend_on_what_was_asked_before(
     said: list[Message], asked: set[int], gate: bool

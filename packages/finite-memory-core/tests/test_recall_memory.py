@@ -32,6 +32,7 @@ from finite_memory_core.recall.index import InMemoryIndex
 from finite_memory_core.stores.base import Counted, Version
 
 from .checks import mark_of, recount, take, wire
+from .examples import some
 from .recalling import FACTS, chat, recalled_text, talked
 from .strategies import CORE, Setup, conversations, quarter_bytes, setups
 
@@ -143,7 +144,7 @@ def test_contexts_do_not_depend_on_what_was_asked_before(
     assert quiet.search("Turin moved") == busy.search("Turin moved")
 
 
-@settings(CORE, max_examples=20)
+@settings(CORE, max_examples=some(20))
 @given(setup=recalling(), said=conversations(max_turns=12), undone=conversations(max_turns=3))
 def test_an_undone_turn_leaves_no_trace(
     setup: Setup, said: list[Message], undone: list[Message]

@@ -30,6 +30,7 @@ from finite_memory_core.policies import POLICIES
 from finite_memory_core.tombstone import is_tombstone
 
 from .checks import is_instruction, mark_of, stands_for, state, stored, wire
+from .examples import some
 from .strategies import CORE, SIZES, TOOL, Setup, prose, setups
 
 
@@ -275,5 +276,5 @@ def test_memory_as_a_state_machine(tmp_path: Path) -> None:
         path = tmp_path
 
     run_state_machine_as_test(
-        Machine, settings=settings(CORE, max_examples=40, stateful_step_count=30)
+        Machine, settings=settings(CORE, max_examples=some(40), stateful_step_count=30)
     )

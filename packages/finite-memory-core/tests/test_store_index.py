@@ -20,6 +20,7 @@ from finite_memory_core.recall.index import GrowingIndex, IndexChanged, InMemory
 from finite_memory_core.stores import packed_index
 from finite_memory_core.stores.base import Counted, Version
 
+from .examples import some
 from .recalling import FACTS, chat, recalled_text, talked
 from .strategies import CORE, messages, quarter_bytes, timestamps
 
@@ -83,7 +84,7 @@ def execute(path: Path, statement: str, *values: object) -> int:
 # -- the same answers -----------------------------------------------------------------------------
 
 
-@settings(CORE, max_examples=60)
+@settings(CORE, max_examples=some(60))
 @given(
     said=st.lists(st.tuples(messages, timestamps), min_size=1, max_size=40),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12),

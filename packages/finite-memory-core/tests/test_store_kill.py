@@ -17,9 +17,10 @@ import pytest
 from finite_memory_core.stores import InMemoryStore, SQLiteStore, Store
 
 from . import store_writer
+from .examples import some
 from .store_writer import TURN, turn, turns_in, version_of
 
-ROUNDS = 25
+ROUNDS = some(25)
 KILLED = -9 if os.name == "posix" else 1  # what a killed process returns
 
 

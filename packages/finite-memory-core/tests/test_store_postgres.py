@@ -29,6 +29,7 @@ from finite_memory_core.stores import (
 )
 from finite_memory_core.testing.stores import DurableStoreContract, counted
 
+from .examples import some
 from .postgres_cluster import SECRET, Cluster
 from .test_store_sqlite import COUNTED, EVENTS, STEP, TwoStores
 
@@ -75,7 +76,7 @@ class TestPostgres(DurableStoreContract):
         return self.place.open()
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=some(50), suppress_health_check=list(HealthCheck))
 @given(st.lists(COUNTED, max_size=4), st.lists(EVENTS, max_size=4))
 def test_what_was_written_is_read(
     postgres: Cluster, messages: list[Counted], events: list[Event]
@@ -111,7 +112,7 @@ def test_it_does_what_a_store_in_memory_does(postgres: Cluster) -> None:
     """Whatever is called, in whatever order."""
     run_state_machine_as_test(
         lambda: TwoKinds(postgres),  # type: ignore[arg-type]  # any factory will do
-        settings=settings(max_examples=10, stateful_step_count=20, deadline=None),
+        settings=settings(max_examples=some(10), stateful_step_count=20, deadline=None),
     )
 
 

@@ -23,6 +23,7 @@ from finite_memory_core.stores import packed_index
 from finite_memory_core.stores.base import Counted, Version
 from finite_memory_core.stores.packed_index import PackedIndex
 
+from .examples import some
 from .postgres_cluster import Cluster
 from .recalling import FACTS, chat, recalled_text, talked
 from .strategies import CORE, messages, quarter_bytes, timestamps
@@ -61,7 +62,7 @@ def test_rankings_are_the_same_to_the_last_bit(store: PostgresStore, count: int)
     assert index.problem is None
 
 
-@settings(CORE, max_examples=25)
+@settings(CORE, max_examples=some(25))
 @given(
     said=st.lists(st.tuples(messages, timestamps), min_size=1, max_size=40),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12),

@@ -27,6 +27,7 @@ from finite_memory_core import (
     StoreError,
 )
 
+from .examples import some
 from .postgres_cluster import Cluster
 from .store_writer import turn, turns_in, version_of
 from .test_store_kill import (
@@ -39,7 +40,7 @@ from .test_store_kill import (
     _line,
 )
 
-ROUNDS = 6
+ROUNDS = some(6)
 
 
 @pytest.fixture

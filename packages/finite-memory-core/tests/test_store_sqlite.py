@@ -30,6 +30,8 @@ from finite_memory_core.stores import (
 )
 from finite_memory_core.testing.stores import DurableStoreContract, StoreContract, counted
 
+from .examples import some
+
 
 class TestSQLiteFile(DurableStoreContract):
     """A store in a file keeps the contract."""
@@ -165,7 +167,7 @@ def _outcome(call: Callable[[Store], object], store: Store) -> object:
         return type(error), str(error)
 
 
-TwoStores.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TwoStores.TestCase.settings = settings(max_examples=some(40), stateful_step_count=25, deadline=None)
 TestTwoStores = TwoStores.TestCase
 
 

@@ -13,6 +13,8 @@ from finite_memory_core.messages import ToolCall
 from finite_memory_core.policies import RollingSummary
 from finite_memory_core.summarizing import ExtractiveSummarizer
 
+from .examples import some
+
 FACTS = {
     "Ada": "My sister Ada lives in Turin.",
     "INV-20493": "The invoice number is INV-20493.",
@@ -94,7 +96,7 @@ texts = st.lists(sentence, min_size=1, max_size=4).map(" ".join)
 
 
 @given(st.lists(texts, max_size=8), st.lists(texts, max_size=8), st.integers(0, 60))
-@settings(max_examples=60)
+@settings(max_examples=some(60))
 def test_every_line_was_said(first: list[str], second: list[str], room: int) -> None:
     """Through two folds each line is a speaker and words of theirs, and the whole fits the room."""
     summarizer, summary = ExtractiveSummarizer(), ""

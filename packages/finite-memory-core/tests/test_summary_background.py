@@ -44,6 +44,7 @@ from finite_memory_core import (
 from finite_memory_core.testing import FailingStore, ScriptedBackend
 
 from .checks import mark_of, state
+from .examples import some
 from .strategies import CORE, prose, quarter
 from .turns import DRIVES, AsyncFake, Drive, Fake
 
@@ -730,5 +731,5 @@ class SummaryMachine(RuleBasedStateMachine):
 def test_summaries_as_a_state_machine() -> None:
     """Whatever happens in whatever order, a resumed memory equals one that never stopped."""
     run_state_machine_as_test(
-        SummaryMachine, settings=settings(CORE, max_examples=30, stateful_step_count=25)
+        SummaryMachine, settings=settings(CORE, max_examples=some(30), stateful_step_count=25)
     )

@@ -26,6 +26,7 @@ from finite_memory_core import (
 from finite_memory_core.policies import POLICIES
 
 from .checks import mark_of, recount, say, state
+from .examples import some
 from .strategies import conversations, quarter, quarter_bytes
 from .test_summarizing import FACTS, filler, talk
 from .test_summary import Scripted
@@ -245,7 +246,7 @@ def test_what_the_ledger_has_no_room_for_is_counted() -> None:
     answer=st.sampled_from(["", "Ada.", "They talked. " * 200, "x" * 5_000, "1998 euros", None]),
     share=st.sampled_from([0.05, 0.15, 0.6]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 def test_the_size_is_enforced(
     said: list[Message], budget: int, policy: str, answer: str | None, share: float
 ) -> None:

@@ -29,6 +29,7 @@ from finite_memory_core import (
 from finite_memory_core.telemetry import TurnRecorder
 from finite_memory_core.testing import ScriptedBackend
 
+from .examples import some
 from .strategies import prose, quarter
 from .turns import Fake
 
@@ -183,7 +184,7 @@ def private(draw: st.DrawFn) -> tuple[list[Message], list[str]]:
     return said, words
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=some(25), deadline=None)
 @given(private(), TEXTS, st.sampled_from(["ends", "fails", "breaks", "too large"]), TEXTS)
 def test_no_word_of_a_message_is_in_a_redacted_dump(
     drawn: tuple[list[Message], list[str]], answer: str, how: str, session: str

@@ -25,6 +25,7 @@ from finite_memory_core import (
     StoreError,
     TurnEnded,
     TurnFailed,
+    tracing,
 )
 from finite_memory_core.testing import ScriptedBackend
 from finite_memory_core.tracing import Step, Stopwatch, TurnTrace
@@ -259,3 +260,17 @@ def test_a_turn_that_an_observer_begins_is_timed() -> None:
     assert ["append", "commit"] == [step.name for step in held[0].watch.steps]
     memory.append(Message.user("More."))
     assert ["append", "commit"] == [step.name for step in held[0].watch.steps]
+
+
+def test_a_step_lies_within_another_however_long_its_end_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that is held up between two looks at the clock still tells when a step began."""
+    times = iter([0.0, 1.0, 2.0, 3.0, *map(float, range(10, 99, 10))])
+    monkeypatch.setattr(tracing, "perf_counter", lambda: next(times))
+    watch = Stopwatch()
+    watch.timed("append", watch.timed("summary", lambda: None))()
+    inner, outer = watch.steps
+    assert ("summary", "append") == (inner.name, outer.name)
+    assert outer.start <= inner.start
+    assert inner.start + inner.seconds <= outer.start + outer.seconds

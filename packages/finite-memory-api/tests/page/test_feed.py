@@ -99,7 +99,9 @@ def test_after_a_reset_nothing_from_before_is_told() -> None:
         feed.publish("update", "after")
         for last in (before, middle):
             stream = feed.follow(last)
-            told = await anext(stream) + await anext(stream)
+            told = await anext(stream)
+            feed.publish("update", "later")  # or there may be nothing more to tell
+            told += await anext(stream)
             assert b"secret" not in told
             assert b"reset" in told
             await stream.aclose()  # type: ignore[attr-defined]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import httpx2
 import pytest
 
 from finite_memory_api.page.guarding import POLICY
 
-from ..pages import TOKEN, Served, Starter, harbour
+from ..pages import TOKEN, Served, harbour, serve_chat
 from ..serving import PLAIN
 
 SHOWN = {"authorization": f"Bearer {TOKEN}"}
@@ -17,10 +19,12 @@ READS = ("state", "session", "texts", "message", "events", "export")
 WRITES = ("search", "preview", "replay", "history", "pin", "forget", "chat")
 
 
-@pytest.fixture
-def served(chat_page: Starter) -> Served:
-    """A page with a few messages."""
-    return chat_page(harbour(3))
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    """A page with a few messages, the same for all tests: none may change it."""
+    page = serve_chat(harbour(3))
+    yield page
+    page.close()
 
 
 def get(served: Served, path: str, headers: dict[str, str]) -> httpx2.Response:

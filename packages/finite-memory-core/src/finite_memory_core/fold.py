@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, TypeAlias
 
 from . import checkpoint, limits as bounds, window as window_module
@@ -306,7 +307,8 @@ class Fold:
         )
         if self.journal.watch is not None:
             took = planned.eviction.ms / 1_000
-            self.journal.watch.took("policy", took, eviction=planned.eviction)
+            began = perf_counter() - took
+            self.journal.watch.took("policy", began, took, eviction=planned.eviction)
         self._record(planned.eviction, planned.leave)
         self._fold_in(planned.leave)
         self.window = self._rebuilt(planned.stay, newest.tokens)

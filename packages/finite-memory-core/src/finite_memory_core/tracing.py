@@ -91,6 +91,7 @@ class Stopwatch:
     def took(
         self,
         name: str,
+        began: float,
         seconds: float,
         error: BaseException | None = None,
         *,
@@ -98,9 +99,9 @@ class Stopwatch:
         context: Context | None = None,
         eviction: Eviction | None = None,
     ) -> None:
-        """Note that a step ends now, and took so many `seconds`."""
+        """Note a step that `began` then, by `perf_counter`, and took so many `seconds`."""
         why = None if error is None else type(error).__name__
-        start = max(0.0, self.seconds - seconds)
+        start = max(0.0, began - self._zero)
         self.steps.append(Step(name, start, seconds, why, first, context, eviction))
 
     def timed(self, name: str, function: Callable[P, T]) -> Callable[P, T]:
@@ -111,9 +112,9 @@ class Stopwatch:
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
-                self.took(name, perf_counter() - start, error)
+                self.took(name, start, perf_counter() - start, error)
                 raise
-            self.took(name, perf_counter() - start)
+            self.took(name, start, perf_counter() - start)
             return result
 
         return call
@@ -164,4 +165,6 @@ class _Request:
 
     def ended(self, error: BaseException | None) -> None:
         took = perf_counter() - self._start
-        self._watch.took("backend", took, error, first=self._first, context=self._context)
+        self._watch.took(
+            "backend", self._start, took, error, first=self._first, context=self._context
+        )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ..examples import some
 from . import require
 
 require("langchain")
@@ -73,7 +74,7 @@ MESSAGES = st.one_of(
 
 
 @given(st.lists(MESSAGES, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(60), deadline=None)
 def test_every_history_comes_back_identical(items: list[BaseMessage]) -> None:
     """Whatever was said comes back as it was, from this process and from a store."""
     store = InMemoryStore()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from ..examples import some
 from . import require
 
 require("agents")
@@ -135,7 +136,7 @@ ITEMS: st.SearchStrategy[dict[str, Any]] = st.one_of(
 
 
 @given(st.lists(ITEMS, max_size=7), st.integers(0, 7))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=some(80), deadline=None)
 def test_every_history_comes_back_identical(items: list[Any], cut: int) -> None:
     """Whatever was said comes back as it was, from this process and from a store."""
     store = InMemoryStore()
