@@ -57,7 +57,7 @@ class Server:
 
     def __init__(self, answers: Sequence[Answering]) -> None:
         self.answers = list(answers)
-        self._sips = any(answer.end == "sip" for answer in answers)
+        self._sips = any(isinstance(a, Answer) and a.end == "sip" for a in answers)
         self.asked: list[Asked] = []
         self.hung_up = Event()
         self._closing = Event()
