@@ -237,8 +237,13 @@ def _shown(change: Change) -> list[str]:
 
 def explanations(name: str) -> dict[Change, str]:
     """The survivors of a distribution that are explained, and why each may live."""
-    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get(name, [])
-    return {Change(**{k: v for k, v in e.items() if k != "why"}): e["why"] for e in entries}
+    found: dict[Change, str] = {}
+    for entry in tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get(name, []):
+        file, function, before = entry["file"], entry["function"], entry["before"]
+        for after in entry["after"]:
+            for nth in entry.get("nth", [0]):
+                found[Change(file, function, before, after, nth)] = entry["why"]
+    return found
 
 
 # ---------------------------------------------------------------- the command

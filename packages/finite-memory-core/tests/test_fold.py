@@ -347,6 +347,13 @@ def test_what_may_be_clipped_takes_half_of_the_window() -> None:
     assert other.window.blocks[1].pinned
 
 
+def test_a_clip_is_noted_as_it_reads() -> None:
+    """Whatever script it is in."""
+    one = fold(clips=True)
+    one.push(user(1_000, "ß"))
+    assert "ßß" in one.journal.events[0].body
+
+
 def test_what_just_fits_is_not_clipped() -> None:
     """Whole to the last token."""
     one = fold(clips=True)
@@ -485,6 +492,24 @@ def test_a_policy_has_its_time() -> None:
     one.push(user(200))
     one.push(user(200))
     assert [60_000] == [view.deadline.ms for view in policy.seen]
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_policy_sees_the_round_that_comes(pinned: bool) -> None:
+    """With its messages, what it needs, and whether it is pinned."""
+    policy = Watching()
+    one = fold(policy)
+    one.push(user(200))
+    one.push(assistant(50))
+    said = call("a", pinned=pinned)
+    one.push(said)
+    newest = policy.seen[0].kept[-1]
+    assert (2, (said,), 18 + RESULT_RESERVE, pinned) == (
+        newest.index,
+        newest.messages,
+        newest.tokens,
+        newest.pinned,
+    )
 
 
 def test_a_window_that_stands_in_is_told() -> None:
@@ -659,6 +684,17 @@ def test_an_open_round_counts_where_limits_are_lowered() -> None:
     with pytest.raises(BudgetError) as caught:
         one.require_room()
     assert (needed, needed - 1) == (caught.value.needed, caught.value.available)
+
+
+def test_a_round_that_speaks_first_counts_its_bridge_there_too() -> None:
+    """It fits to the token."""
+    one = fold()
+    one.push(Message.system("s" * 46))
+    one.push(call("a"))
+    needed = 50 + 18 + RESULT_RESERVE + BRIDGE_TOKENS
+    one.bound(limits(3 + needed))
+    one.settle()
+    assert ([0], 0) == (places(one), one.journal.totals.evictions)
 
 
 # -- forgetting -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log, sqrt
+from random import Random
 
 import pytest
 
@@ -263,10 +264,10 @@ class Ones:
     """An embedder to which all texts are the same; it keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.asked: list[Sequence[str]] = []
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        self.asked += texts
+        self.asked.append(texts)
         return [[3.0, 4.0]] * len(texts)
 
 
@@ -461,6 +462,50 @@ def test_vectors_make_blocks_alike_beyond_the_mean() -> None:
     assert {1: 1.0, 0: near**2} == pytest.approx(only[1])
 
 
+def test_the_most_alike_stand_in_and_of_those_the_newest() -> None:
+    """However many others there are that are a little alike."""
+    texts = ["ada turin rome", *[f"ada other{i}" for i in range(NEAREST + 2)], "ada turin bonn"]
+    weights = {word: 1.0 for text in texts for word in text.split()}
+    others = [f"own{i}" for i in range(60)]
+    blocks = said(*texts, *others)
+    rows = lexical_rows(view(blocks), weights | dict.fromkeys(others, 1.0), 0.0)
+    last = len(texts) - 1
+    assert [0, *range(4, last + 1)] == [j for j, row in enumerate(rows) if last in row]
+
+
+def plain_dense_rows(vectors: list[list[float]], least: float) -> list[dict[int, float]]:
+    """Who can stand for whom, straight from the definitions."""
+    count, axes = len(vectors), range(len(vectors[0]))
+    means = [sum(vector[k] for vector in vectors) / count for k in axes]
+    signs = [[vector[k] > means[k] for k in axes] for vector in vectors]
+    cosines = [[sum(a * b for a, b in zip(u, v, strict=True)) for v in vectors] for u in vectors]
+    pairs = [cosines[i][j] for i in range(count) for j in range(count) if i != j]
+    mean = max(0.0, sum(pairs) / len(pairs))
+    rows: list[dict[int, float]] = [{i: 1.0} for i in range(count)]
+    for i in range(count):
+        apart = [sum(a != b for a, b in zip(signs[i], other, strict=True)) for other in signs]
+        nearest = sorted(range(count), key=lambda j: apart[j])[: NEAREST + 1]
+        alike = {j: (cosines[i][j] - mean) / (1 - mean) for j in nearest if j != i}
+        ranked = sorted(((s, j) for j, s in alike.items() if s > least), reverse=True)
+        for similarity, j in ranked[:NEAREST]:
+            rows[j][i] = similarity**2
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dense_rows_are_those_of_the_definition(seed: int) -> None:
+    """For vectors that lie anywhere, and more than can stand for one."""
+    random = Random(seed)
+    vectors = []
+    for _ in range(45):
+        vector = [random.gauss(0.2, 1) for _ in range(9)]
+        length = sqrt(sum(x * x for x in vector))
+        vectors.append([x / length for x in vector])
+    rows = dense_rows(view(said(*["x"] * 45)), vectors, 0.2)
+    for expected, row in zip(plain_dense_rows(vectors, 0.2), rows, strict=True):
+        assert expected == pytest.approx(row)
+
+
 def test_a_pair_alone_is_not_alike() -> None:
     """Of two vectors the mean pair is the pair; only the same are alike."""
     pair = view(said(*"ab"))
@@ -497,7 +542,7 @@ def test_an_embedder_is_asked_for_texts_it_has_not_seen() -> None:
     policy.worth(view(blocks[:2]))
     policy.worth(view(blocks))
     policy.worth(view(blocks))
-    assert ["ada", "turin", "rain"] == embedder.asked
+    assert [["ada", "turin"], ["rain"]] == embedder.asked
 
 
 def test_the_newest_are_covered_first() -> None:

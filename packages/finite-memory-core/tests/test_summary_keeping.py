@@ -256,6 +256,7 @@ def test_what_comes_of_a_job_is_looked_at() -> None:
     )
     assert keeps.vet(running, job(running, "He paid 77 euros.", 100), 300).text is None
     assert Vetted("Hm.", None) == keeps.vet(running, job(running, "Hm.", 3), 300)
+    assert Vetted("H", None) == keeps.vet(running, job(running, "H", 1), 300)
     assert "Hm." != keeps.vet(running, job(running, "Hm.", 2), 300).text
 
 
