@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log, sqrt
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -546,7 +547,26 @@ def test_an_embedder_is_asked_for_texts_it_has_not_seen() -> None:
 
 
 def test_the_newest_are_covered_first() -> None:
-    """What says the same as a block that stays for its age gains nothing."""
+    """What says the same as a block that stays for its age gains nothing; who says more, less."""
     blocks = said("ada turin", "rain garden", "ada turin")
     worths = Semantic(recent=0.5).worth(view(blocks, 20))
     assert 0.0 == worths[0] < worths[1] < worths[2]
+    more = view(said("ada turin rome bonn", "rain garden", "ada turin"), 20)
+    assert Semantic(recent=0.5).worth(more)[0] < Semantic(recent=0).worth(more)[0]
+
+
+def test_an_installed_policy_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another distribution registers it in the group that the error names."""
+    folder = tmp_path / "theirs-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[finite_memory.policies]\ntheirs = finite_memory_core.policies:Importance\n"
+        "[others]\nelsewhere = finite_memory_core.policies:Importance\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert isinstance(build_policy("theirs", {"recent": 0.5}), Importance)
+    with pytest.raises(ConfigError, match=r"no policy 'elsewhere'.* sliding, theirs"):
+        build_policy("elsewhere")
