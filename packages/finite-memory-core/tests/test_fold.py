@@ -275,6 +275,15 @@ def test_what_must_stay_and_does_not_fit_is_refused(message: Message, what: str)
     assert str(caught.value).startswith(f"{what} costs 201 tokens, but the budget of 303 leaves ")
 
 
+def test_what_a_model_was_found_to_take_is_told_where_it_bounds() -> None:
+    """Beside the budget."""
+    one = fold()
+    one.state = one.state._replace(ceiling=203).fitted()
+    with pytest.raises(BudgetError, match=r"found to take 203\) leaves 200 for it") as caught:
+        one.push(user(201))
+    assert (201, 200) == (caught.value.needed, caught.value.available)
+
+
 def test_an_answer_that_does_not_fit_beside_its_question_leaves_at_once() -> None:
     """It is evicted by a rule; the question stands; a checkpoint is written."""
     one = fold()
@@ -560,6 +569,21 @@ def test_a_summary_that_has_no_room_does_not_stand() -> None:
     assert (None, 299) == (one.window.summary, one.window.tokens)
     one.push(user(30))
     assert one.window.summary is not None
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_summary_stands_where_it_just_fits(more: int) -> None:
+    """Beside what comes in, and the bridge that may be needed instead."""
+    summarizer = Answering("They met.")
+    twin = fold(summarizer=summarizer, summary_share=0.5)
+    twin.push(user(200))
+    twin.push(user(110))
+    block = twin.summaries.block(twin.state.running)
+    assert block is not None
+    one = fold(summarizer=summarizer, summary_share=0.5)
+    one.push(user(200))
+    one.push(user(300 - BRIDGE_TOKENS - block.tokens + more))
+    assert (None if more else block.tokens) == (one.window.summary and one.window.summary.tokens)
 
 
 def test_an_offer_is_noted_and_stands_on_demand() -> None:

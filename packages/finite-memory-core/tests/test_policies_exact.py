@@ -60,7 +60,7 @@ def test_a_deadline_is_milliseconds_from_now(monkeypatch: pytest.MonkeyPatch) ->
     now = 10.0
     monkeypatch.setattr(base, "perf_counter", lambda: now)
     deadline = Deadline(250)
-    now = 10.249
+    now = 10.2499
     deadline.check()
     now = 10.25
     with pytest.raises(DeadlineExceeded) as caught:
