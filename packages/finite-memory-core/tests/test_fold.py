@@ -345,7 +345,7 @@ def test_what_may_be_clipped_takes_half_of_the_window() -> None:
     assert Event("clip", 0, json.dumps([shown.to_dict(), block.tokens])) == one.journal.events[0]
     told = one.notices[0]
     assert isinstance(told, Clipped)
-    assert (0, 1_000) == (told.index, told.tokens)
+    assert ("s", 0, 1_000) == (told.session_id, told.index, told.tokens)
     assert f"[... {told.left_out} tokens left out ...]" in shown.text
     assert {0: Counted(shown, block.tokens)} == one.state.clips
     assert not block.pinned
@@ -380,6 +380,10 @@ def test_a_stored_clip_is_found_again() -> None:
     assert "clip" not in kinds(one)
     assert not any(isinstance(event, Clipped) for event in one.notices)
     assert ({0: stored}, 1) == (one.state.clips, one.journal.totals.clipped)
+    just = fold(clips=True)
+    just.stored_clips = {0: Counted(user(150, "c"), 150)}
+    just.push(user(1_000))
+    assert "clip" not in kinds(just)
     other = fold(clips=True)
     other.stored_clips = {0: Counted(user(151, "c"), 151)}
     other.push(user(1_000))
@@ -451,6 +455,7 @@ def test_a_result_that_cannot_fit_is_refused_or_clipped() -> None:
     one.push(result("a", 1_000))
     assert 40 < one.open_tokens() - 32 - RESULT_RESERVE <= 104 // 2
     assert [2] == [*one.state.clips]
+    assert [1_000] == [event.tokens for event in one.notices if isinstance(event, Clipped)]
     alone = fold(clips=True)
     alone.push(user(10))
     alone.push(call("a"))
@@ -473,6 +478,23 @@ def test_calls_that_nobody_answers_stay_out() -> None:
     one.push(call("e"))
     assert 2 == one.journal.totals.unanswered
     assert [5] == [calls.start for calls in (one.window.open,) if calls is not None]
+
+
+def test_other_clips_outlive_a_round_that_nobody_answers() -> None:
+    """What stands clipped before it goes on standing."""
+    one = fold(clips=True)
+    one.push(user(1_000))
+    one.push(call("a"))
+    one.push(assistant(20))
+    assert ([0, 2], [0]) == (places(one), [*one.state.clips])
+
+
+def test_calls_that_just_fit_are_taken() -> None:
+    """With room for the result and for a bridge."""
+    one = fold()
+    one.push(Message.system("s" * 96))
+    one.push(call("a", text="x" * (200 - BRIDGE_TOKENS - 18 - RESULT_RESERVE)))
+    assert 200 - BRIDGE_TOKENS == one.open_tokens()
 
 
 # -- what the policy is asked ---------------------------------------------------------------------
@@ -721,6 +743,29 @@ def test_a_round_that_speaks_first_counts_its_bridge_there_too() -> None:
     assert ([0], 0) == (places(one), one.journal.totals.evictions)
 
 
+def test_an_empty_window_evicts_nothing() -> None:
+    """However small its budget is."""
+    one = fold()
+    one.bound(limits(20))
+    one.settle()
+    assert 0 == one.journal.totals.evictions
+
+
+@pytest.mark.parametrize("less", [0, 1])
+def test_a_summary_gives_way_to_an_open_round(less: int) -> None:
+    """Where limits are lowered and nothing else is left that could leave."""
+    summarizer = Answering("They met.")
+    one = fold(summarizer=summarizer, summary_share=0.5)
+    one.push(assistant(200))
+    one.push(call("a", text="x" * 60))
+    assert one.window.summary is not None
+    needed = one.open_tokens() + one.window.summary.tokens
+    one.bound(limits(3 + needed - less, summary_share=0.5))
+    one.settle()
+    assert (not less) is (one.window.summary is not None)
+    assert 1 + less == one.journal.totals.evictions
+
+
 # -- forgetting -----------------------------------------------------------------------------------
 
 
@@ -762,13 +807,49 @@ def test_a_summary_is_made_again_without_it() -> None:
     others = [[Block(1, (user(100),), 100)]]
     one.forget({0}, 100, others)
     assert ("", others[0]) == summarizer.asked[-1][:2]
-    assert "They met." == one.state.running.text
+    assert ("They met.", None) == (one.state.running.text, one.state.last)
     assert not any(isinstance(event, FellBack) for event in one.notices)
     one.forget({1}, 100, [])
     assert Running() == one.state.running
     why = "it was dropped, for it may have told what is forgotten"
     assert FellBack("s", "summary", why) in one.notices
     assert one.window.summary is None
+
+
+OTHERS = [[Block(7, (user(30),), 30)]]
+"""What else has left, to make a summary of."""
+
+
+def test_a_summary_stands_where_a_forgotten_round_was() -> None:
+    """What was kept for its results is free again."""
+    one = fold(summarizer=Answering("They met."), summary_share=0.5)
+    one.set_running(Running("Before."))
+    one.push(call("a", text="x" * 150))
+    one.forget({0}, 168, OTHERS)
+    assert one.window.summary is not None
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_summary_that_is_made_again_stands_where_it_just_fits(more: int) -> None:
+    """Beside what stayed."""
+    one = fold(summarizer=Answering("They met."), summary_share=0.5)
+    block = one.summaries.block(Running("They met."))
+    assert block is not None
+    one.set_running(Running("Before."))
+    one.push(user(300 - BRIDGE_TOKENS - block.tokens + more))
+    one.forget({7}, 0, OTHERS)
+    assert (not more) is (one.window.summary is not None)
+
+
+def test_a_summary_that_is_made_again_leaves_an_open_round_its_room() -> None:
+    """It does not stand then, and nothing has to be evicted for it."""
+    one = fold(summarizer=Answering("They met."), summary_share=0.5)
+    one.set_running(Running("Before."))
+    one.push(user(50))
+    one.push(call("a", text="x" * (300 - BRIDGE_TOKENS - 50 - 18 - RESULT_RESERVE)))
+    one.forget({7}, 0, OTHERS)
+    assert ("They met.", None) == (one.state.running.text, one.window.summary)
+    assert 0 == one.journal.totals.evictions
 
 
 def test_what_was_never_summarized_is_not_read_again() -> None:
@@ -809,3 +890,13 @@ def test_a_dry_run_is_of_what_would_be() -> None:
     assert (149, 29) == (summing.limit, summing.summary_room())
     more = summing.dry_run(None, limits(403)).room
     assert int(0.9 * (149 + 50)) - 50 - BRIDGE_TOKENS - 29 == more
+
+
+def test_a_dry_run_with_another_budget_is_corrected_too() -> None:
+    """What the budget has more is divided by what a provider reported."""
+    calibration = Calibration()
+    calibration.observe(100, 200)
+    one = Fold("s", SlidingWindow(), Accountant(characters), limits(), calibration=calibration)
+    assert 151 - 3 == one.limit
+    more = one.dry_run(None, limits(603, low_water=0.9)).room
+    assert int((148 + 150) / 3) - BRIDGE_TOKENS == more

@@ -34,6 +34,8 @@ def test_no_context_is_over_the_budget_once_corrected() -> None:
         for factor in (1.1, 1.3, 399 / 342, 1 / 3):
             usable = Room.within(limits(budget), factor, None, 0).usable
             assert corrected(usable, factor) <= budget - 100 < corrected(usable + 2, factor)
+    assert 857 == Room.within(limits(1_001, reserve=0), 399 / 342, None, 0).usable
+    assert 1_002 == corrected(858, 399 / 342)
 
 
 def test_a_correction_is_rounded_up() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log, sqrt
+from math import cos, log, sin, sqrt
 from pathlib import Path
 from random import Random
 
@@ -512,6 +512,15 @@ def test_a_pair_alone_is_not_alike() -> None:
     pair = view(said(*"ab"))
     assert [{0: 1.0}, {1: 1.0}] == dense_rows(pair, [[1.0, 0.0], [0.8, 0.6]], 0.2)
     assert [{0: 1.0, 1: 1.0}] * 2 == dense_rows(pair, [[0.8, 0.6], [0.8, 0.6]], 0.2)
+    assert [{0: 1.0}, {1: 1.0}] == dense_rows(pair, [[1.0, 0.0], [0.0, 1.0]], 0.0)
+
+
+def test_vectors_that_are_nearly_the_same_are_told_apart() -> None:
+    """No mean is taken to be above 0.999: what is a little more alike than that stands in."""
+    vectors = [[cos(angle), sin(angle)] for angle in (0.0, 0.02, 0.04)]
+    rows = dense_rows(view(said(*"abc")), vectors, 0.3)
+    near = (cos(0.02) - 0.999) / 0.001
+    assert {0: 1.0, 1: near**2} == pytest.approx(rows[0])
 
 
 def test_the_nearest_of_many_are_found_by_their_signs() -> None:

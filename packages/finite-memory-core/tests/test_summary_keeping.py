@@ -215,6 +215,21 @@ def test_a_request_holds_all_that_is_needed() -> None:
     assert 300 - opening == request.max_tokens
 
 
+def test_a_request_leaves_room_for_the_ledger_that_its_summarizer_wants() -> None:
+    """A share of the room, or none."""
+    running = Running(FACTS, waiting=waiting(4))
+    found = []
+    for share in (0.0, 0.25, 0.5):
+        summarizer = Answering(background=True)
+        summarizer.ledger_share = share
+        request = keeper(summarizer)[0].request(running, lambda w: blocks("a")[0], 300)
+        assert request is not None
+        found.append(request.max_tokens)
+    whole = found[0]
+    needed = len(FACTS) + 1
+    assert [whole, whole - min(int(0.25 * whole), needed), whole - needed] == found
+
+
 @pytest.mark.parametrize(
     ("summarizer", "running"),
     [
