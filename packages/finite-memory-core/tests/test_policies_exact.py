@@ -212,6 +212,15 @@ def test_importance_is_a_sum_of_what_a_block_says() -> None:
     ] == pytest.approx(importance(view(blocks), weights))
 
 
+def test_each_rare_word_that_is_taken_up_counts() -> None:
+    """Rare is what three blocks have, and each but the last of them was taken up."""
+    blocks = said(
+        "pianos violins oboes", "pianos", "pianos violins", "rain", "rain", "rain", "rain"
+    )
+    weights = dict.fromkeys(("pianos", "violins", "oboes", "rain"), 10.0)
+    assert [30 + 2, 10 + 1, 20, 10, 10, 10, 10] == importance(view(blocks), weights)
+
+
 def test_what_stands_between_is_no_answer() -> None:
     """Only the block right behind a question answers it, and one that asks does not."""
     asked, *_, question = said("Who called?", "Nobody called.", "Really?")
@@ -442,6 +451,15 @@ def test_the_newest_of_many_repeats_stand_in() -> None:
     for i in range(40):
         newest = [j for j in range(40 - NEAREST - 1, 40) if j != i]
         assert newest[-NEAREST:] == [j for j in range(40) if j != i and i in rows[j]]
+
+
+def test_two_that_say_the_same_are_alike_however_common_their_words() -> None:
+    """Though words that many have make no others alike."""
+    common = [f"{word} own{word}{i}" for word in ("ada", "turin") for i in range(4)]
+    blocks = said("ada turin", "ada turin", *common)
+    rows = lexical_rows(view(blocks), idf(blocks), 0.0)
+    assert [{0: 1.0, 1: 1.0}] * 2 == rows[:2]
+    assert [{i: 1.0} for i in range(2, 10)] == rows[2:]
 
 
 def test_blocks_without_words_are_not_alike() -> None:
