@@ -222,7 +222,7 @@ def _row(module: Module, explained: Mapping[Change, str]) -> list[str]:
     low, high = interval(module.caught, module.ran)
     whole = module.ran == module.mutants
     told_interval = "all were run" if whole else f"{_percent(low)} to {_percent(high)}"
-    return [module.file, *map(str, numbers), _percent(module.score), told_interval]
+    return [f"`{module.file}`", *map(str, numbers), _percent(module.score), told_interval]
 
 
 def _percent(share: float) -> str:
@@ -232,7 +232,7 @@ def _percent(share: float) -> str:
 def _shown(change: Change) -> list[str]:
     before, after = (text.replace("\n", " ⏎ ") for text in (change.before, change.after))
     code = [f"`` {text} ``" if "`" in text else f"`{text}`" for text in (before, after)]
-    return [change.file, f"`{change.function}`", *code]
+    return [f"`{change.file}`", f"`{change.function}`", *code]
 
 
 def explanations(name: str) -> dict[Change, str]:

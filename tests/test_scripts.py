@@ -165,9 +165,7 @@ def test_a_report_counts_and_explains() -> None:
     told = ["killed", "timeout", "no tests", "survived", "survived"]
     module = mutation.Module("a", 40, dict(zip(MUTANTS, told, strict=False)))
     scores, unknown, known = mutation.report([module], {MUTANTS[3]: "It is only faster."}, ["how"])
-    assert ["a", "40", "5", "2", "1", "1", "2", "1", "40 %"] == scores.rows[0][:-1]
+    assert ["`a`", "40", "5", "2", "1", "1", "2", "1", "40 %"] == scores.rows[0][:-1]
     assert ["all, by size", "40", "5", "2", "1", "1", "2", "1", "40 %"] == scores.rows[1][:-1]
-    assert [["a", "`f`", "`line 2`", "`other 2`"], ["a", "`f`", "`line 4`", "`other 4`"]] == [
-        *unknown.rows
-    ]
-    assert [["a", "`f`", "`line 3`", "`other 3`", "It is only faster."]] == [*known.rows]
+    assert [["`a`", "`f`", f"`line {i}`", f"`other {i}`"] for i in (2, 4)] == [*unknown.rows]
+    assert [["`a`", "`f`", "`line 3`", "`other 3`", "It is only faster."]] == [*known.rows]
