@@ -484,7 +484,8 @@ def bench(session: nox.Session) -> None:
 def mutation(session: nox.Session, distribution: Distribution) -> None:
     """Mutate the modules of ``tool.mutmut`` and report the score; slow, so not by default.
 
-    Works on a copy: the tree stays clean. Arguments after ``--`` go to ``mutmut run``.
+    Works on a copy: the tree stays clean. Arguments after ``--`` go to ``scripts/mutation.py``:
+    ``--sample 20`` runs at most so many mutants of each module, ``--write`` writes the document.
     """
     extras = distribution.lines(distribution.together)
     install_tools(session, *group("mutation"), *test_group(distribution), *extras)
@@ -493,10 +494,7 @@ def mutation(session: nox.Session, distribution: Distribution) -> None:
     shutil.copytree(distribution.folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
     session.install("--no-deps", "-e", str(copy))
     session.chdir(copy)
-    session.run("mutmut", "run", *session.posargs)
-    session.run("mutmut", "export-cicd-stats")
-    session.run("python", SCRIPTS / "mutation_score.py", "mutants/mutmut-cicd-stats.json")
-    session.run("mutmut", "results")
+    session.run("python", SCRIPTS / "mutation.py", distribution.short, *session.posargs)
 
 
 # ---------------------------------------------------------------- upkeep

@@ -12,6 +12,7 @@ import pytest
 import check_isolation
 import check_size
 import interpreters
+import mutation
 import pip_settings
 import postgres_server
 import torch_build
@@ -141,3 +142,51 @@ def test_the_newest_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert tmp_path / "15" / "bin" == postgres_server.programs(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert None is postgres_server.programs(tmp_path / "nowhere")
+
+
+MUTANTS = [
+    mutation.Change(file, "f", f"line {i}", f"other {i}") for file in "ab" for i in range(40)
+]
+
+
+def test_a_larger_sample_holds_the_smaller() -> None:
+    """So many of each module, the same in whatever order they come, others for another seed."""
+    few = mutation.sampled(MUTANTS, 5, seed=1)
+    assert [5, 5] == [sum(change.file == file for change in few) for file in "ab"]
+    assert set(few) == set(mutation.sampled(reversed(MUTANTS), 5, seed=1))
+    assert set(few) < set(mutation.sampled(MUTANTS, 20, seed=1))
+    assert set(few) != set(mutation.sampled(MUTANTS, 5, seed=2))
+    assert set(MUTANTS) == set(mutation.sampled(MUTANTS, None, seed=1))
+
+
+def test_a_mutant_is_known_by_the_lines_that_it_changes() -> None:
+    """By whole lines, without indentation."""
+    before = "def f(x):\n    if x < 1:\n        return 2\n    return 3"
+    assert ("if x < 1:", "if x <= 1:") == mutation.changed_lines(
+        before, before.replace("x < 1", "x <= 1")
+    )
+    assert ("return 3", "") == mutation.changed_lines(before, before.replace("\n    return 3", ""))
+
+
+def test_a_score_has_its_interval() -> None:
+    """Wilson's, which never promises certainty; strata count by their size."""
+    assert (0.596, 0.982) == pytest.approx(mutation.interval(9, 10), abs=5e-4)
+    assert (0.722, 1.0) == pytest.approx(mutation.interval(10, 10), abs=5e-4)
+    told = dict.fromkeys(MUTANTS[:10], "killed")
+    whole = mutation.Module("a", 10, told)
+    assert (1.0, 1.0, 1.0) == mutation.overall([whole])
+    half = mutation.Module("b", 30, {**told, **dict.fromkeys(MUTANTS[40:50], "survived")})
+    score, low, high = mutation.overall([whole, half])
+    assert 0.25 * 1.0 + 0.75 * 0.5 == score
+    assert 0.4 < low < score < high < 0.85
+
+
+def test_a_report_counts_and_explains() -> None:
+    """A timeout is caught, a mutant without a test is not; who is not explained stands first."""
+    told = ["killed", "timeout", "no tests", "survived", "survived"]
+    module = mutation.Module("a", 40, dict(zip(MUTANTS, told, strict=False)))
+    scores, unknown, known = mutation.report([module], {MUTANTS[3]: "It is only faster."}, ["how"])
+    assert ["`a`", "40", "5", "2", "1", "1", "2", "1", "40 %"] == scores.rows[0][:-1]
+    assert ["all, by size", "40", "5", "2", "1", "1", "2", "1", "40 %"] == scores.rows[1][:-1]
+    assert [["`a`", "`f`", f"`line {i}`", f"`other {i}`"] for i in (2, 4)] == [*unknown.rows]
+    assert [["`a`", "`f`", "`line 3`", "`other 3`", "It is only faster."]] == [*known.rows]

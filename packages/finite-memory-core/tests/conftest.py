@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from . import profiles  # noqa: F401  before any test takes its settings
 from .examples import use_share
 from .postgres_cluster import Cluster, NoServer, running
 

@@ -7,22 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from hypothesis import Phase, settings, strategies as st
+from hypothesis import strategies as st
 
 from finite_memory_core import Memory, Message, Store, ToolCall
 from finite_memory_core.policies import POLICIES
 from finite_memory_core.recall import Recall
 
-from .examples import some
+from . import profiles
 
-settings.register_profile(
-    "core",
-    deadline=None,
-    max_examples=some(40),
-    print_blob=True,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes minutes
-)
-CORE = settings.get_profile("core")
+CORE = profiles.CORE
 
 PHRASES = (
     "Ada moved to Turin in March 1998 and pays 1,250 euros.",
