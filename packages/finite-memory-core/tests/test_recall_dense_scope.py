@@ -204,6 +204,23 @@ def test_what_another_one_forgot_is_not_compared(shared: Store, other: str) -> N
     assert expected == memory.search(QUESTION, 20)
 
 
+def test_a_session_that_began_anew_is_compared_anew(
+    shared: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the store keeps its vectors: of the old ones nothing is remembered here."""
+    monkeypatch.setattr(dense, "MOST_COMPARED", 16)
+    embedder = WordEmbedder(ALIKE)
+    other = begun(shared, "old", embedder, "user:ada")
+    other.append(*chat(40))
+    memory = begun(shared, "new", embedder, "user:ada")
+    memory.append(*chat(40))
+    memory.search(QUESTION, 20)
+    other.reset()
+    other.append(*chat(10), FACT, *chat(40))
+    expected = begun_again(shared, embedder).search(QUESTION, 20)
+    assert expected == memory.search(QUESTION, 20)
+
+
 def test_a_session_that_began_anew_is_another_one(store: Store) -> None:
     """Also where it begins with the same instructions, and has come further than before."""
     embedder, rules = WordEmbedder(ALIKE), Message.system("Be kind.")

@@ -114,6 +114,19 @@ def test_a_session_that_leaves_a_scope_is_not_found_in_it(store: Store) -> None:
     assert [] == asking.search("greyhound")
 
 
+def test_a_session_that_began_anew_as_it_did_before_is_another_one(store: Store) -> None:
+    """Also where its first and its last words are the same, and it is as long."""
+    first, last = Message.system("Be kind."), Message.user("Thanks!")
+    other = begun(store, "old", ADA, first, *chat(3), last)
+    memory = begun(store, "new", ADA, *chat(40))
+    memory.search("Where does the dragon live?", 2)
+    other.reset()
+    other.append(first, Message.user("The dragon lives in Quito."), *chat(3)[1:], last)
+    found = memory.search("Where does the dragon live?", 2)
+    assert "The dragon lives in Quito." == found[0].message.text
+    assert found == begun(store, "newer", ADA).search("Where does the dragon live?", 2)
+
+
 def test_a_reset_session_stays_in_its_scope(store: Store) -> None:
     """It is forgotten, and what is said in it from then on is found."""
     other = begun(store, "one", ADA, Message.user("A greyhound."))

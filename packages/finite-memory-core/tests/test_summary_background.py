@@ -358,6 +358,64 @@ def test_a_summary_that_comes_too_late_is_asked_for_again(on_loop: bool) -> None
     assert not memory._recorder.fold.state.running.waiting
 
 
+def test_all_who_ask_at_once_get_one_of_what_waits_now() -> None:
+    """Also who finds that somebody else asked for what the one under way came too late for."""
+    gates = [threading.Event(), threading.Event()]
+    begun: list[threading.Event] = []
+
+    def tell(context: Context) -> str:
+        gate = gates[len(begun)]
+        begun.append(gate)
+        assert gate.wait(30)
+        return PROSE
+
+    async def ask(memory: Memory) -> int:
+        await memory.asummarize()
+        return len(memory._fold.state.running.waiting)
+
+    async def ask_twice(memory: Memory) -> list[int]:
+        asked = [asyncio.create_task(ask(memory)) for _ in range(2)]
+        gates[0].set()
+        while len(begun) < 2:
+            await asyncio.to_thread(len, begun)
+        for _ in range(20):  # time for the other one to return too early
+            await asyncio.to_thread(len, begun)
+        gates[1].set()
+        return await asyncio.gather(*asked)
+
+    memory = summarized_by(tell)
+    say(memory)
+    assert memory.summarize_later()
+    say(memory, 3)
+    assert [0, 0] == asyncio.run(ask_twice(memory))
+    assert 2 == len(begun)
+
+
+def test_a_summary_that_is_waited_for_on_a_loop_does_not_stop_it() -> None:
+    """Who asks there without `await` is told so, and does not wait for what only goes on later."""
+
+    async def ask(memory: Memory, gate: asyncio.Event) -> bool:
+        asked = asyncio.create_task(memory.asummarize())
+        await gate.wait()
+        with pytest.raises(BusyError, match="asummarize"):
+            memory.summarize()
+        return await asked
+
+    async def both() -> bool:
+        gate = asyncio.Event()
+
+        async def tell(context: Context) -> str:
+            gate.set()
+            await asyncio.sleep(0)
+            return PROSE
+
+        memory = summarized_by(tell)
+        say(memory)
+        return await ask(memory, gate)
+
+    assert asyncio.run(both())
+
+
 def test_a_loop_that_is_closed_under_its_summary_is_noticed() -> None:
     """A task that can never end any more is given up."""
     gate = asyncio.Event()

@@ -15,7 +15,7 @@ from transformers.masking_utils import (
     sliding_window_causal_mask_function,
 )
 
-from finite_memory_local.attention import _CAUSAL, attend, causal, mask
+from finite_memory_local.attention import attend, causal, is_plain, mask
 
 
 def expected(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -64,7 +64,7 @@ def test_queries_behind_many_keys_see_all_before_them(
 
 
 def test_only_a_mask_that_hides_nothing_but_later_keys_says_so() -> None:
-    """Not one of a sliding window, not one of a padded text, and no part of one that does."""
+    """Not one of a sliding window, of a padded text, of a cache with room, or that was changed."""
     asked: dict[str, Any] = {
         "batch_size": 1, "q_length": 3, "kv_length": 9, "q_offset": 6, "kv_offset": 0,
         "mask_function": causal_mask_function, "allow_is_causal_skip": True,
@@ -74,10 +74,19 @@ def test_only_a_mask_that_hides_nothing_but_later_keys_says_so() -> None:
     padded[0, 0] = False
     window = sliding_window_causal_mask_function(4)
     assert plain is not None
-    assert hasattr(plain, _CAUSAL)
-    assert not hasattr(plain[..., :5], _CAUSAL)
-    assert not hasattr(mask(**asked, attention_mask=padded), _CAUSAL)
-    assert not hasattr(mask(**{**asked, "mask_function": window}, local_size=4), _CAUSAL)
+    assert is_plain(plain)
+    others = [
+        plain[..., :5],
+        mask(**asked, attention_mask=padded),
+        mask(**{**asked, "mask_function": window}, local_size=4),
+        mask(**{**asked, "kv_length": 12}),
+        mask(**{**asked, "q_offset": torch.tensor(6)}),
+    ]
+    for other in others:
+        assert other is not None
+        assert not is_plain(other)
+    plain[..., 0] = False
+    assert not is_plain(plain)
 
 
 def test_such_a_mask_is_what_it_was() -> None:

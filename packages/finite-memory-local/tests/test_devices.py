@@ -51,6 +51,22 @@ def test_weights_that_come_from_disk_say_the_same(kv: str, tmp_path: Path) -> No
         made.save_cache("s", tmp_path / "cache")
 
 
+def test_what_is_saved_and_loaded_does_not_follow_pytorchs_default_device(tmp_path: Path) -> None:
+    """A thread has one of its own, and turns run in another."""
+    first, second = (shifting(model=model().to(torch.bfloat16)) for _ in range(2))
+    held = talk(first, 4)
+    del held[1:3]
+    held.append(Message.user("And now?"))
+    held.append(said(first, *held))
+    with META:
+        first.save_cache("s", tmp_path / "cache")
+        second.load_cache("s", tmp_path / "cache")
+    del held[1:3]
+    held.append(Message.user("Go on."))
+    assert said(first, *held) == said(second, *held)
+    assert first.cache_stats.shifted > second.cache_stats.shifted > 0
+
+
 def test_weights_that_are_nowhere_are_refused() -> None:
     """A model that was never loaded has no device that computes."""
     with torch.device("meta"):

@@ -90,8 +90,9 @@ class Job:
 
     async def arun(self) -> None:
         """Do the same without blocking the event loop."""
-        from asyncio import to_thread
+        from asyncio import get_running_loop, to_thread
 
+        self.loop = get_running_loop()
         asummarize = getattr(self.summarizer, "asummarize", None)
         with self._ending():
             if asummarize is None:

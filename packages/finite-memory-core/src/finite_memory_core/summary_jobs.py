@@ -7,12 +7,20 @@ written as an event.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .background import Job, start_in_thread, start_on_loop
 from .blocks import Block
 from .errors import BusyError
 from .recording import Recorder
 from .summary import Waiting
+
+
+class _Asked(NamedTuple):
+    """A summary that was asked for: who makes it, and whether it has yet to begin."""
+
+    job: Job | None
+    is_new: bool
 
 
 class SummaryJobs:
@@ -34,27 +42,31 @@ class SummaryJobs:
     def now(self) -> bool:
         """See `Memory.summarize`."""
         before = self._before()
-        under_way = self.job
-        if under_way is not None:
-            if under_way.loop is not None and not under_way.done:
+        tried: Waiting | None = None
+        while (asked := self._asked(tried)).job is not None:
+            job = asked.job
+            if asked.is_new:
+                job.run()
+                break
+            if job.loop is not None and not job.done:
                 raise self._on_a_loop()
-            under_way.wait()
-        job = self._asked(under_way)
-        if job is not None:
-            job.run()
+            job.wait()
+            tried = job.request.running.waiting[-1]
         return self._finish(before)
 
     async def anow(self) -> bool:
         """See `Memory.asummarize`."""
         before = self._before()
-        under_way = self.job
-        if under_way is not None:
-            await under_way.join()
-            if under_way.stalled:
+        tried: Waiting | None = None
+        while (asked := self._asked(tried)).job is not None:
+            job = asked.job
+            if asked.is_new:
+                await job.arun()
+                break
+            await job.join()
+            if job.stalled:
                 raise self._on_a_loop()
-        job = self._asked(under_way)
-        if job is not None:
-            await job.arun()
+            tried = job.request.running.waiting[-1]
         return self._finish(before)
 
     def _on_a_loop(self) -> BusyError:
@@ -118,21 +130,25 @@ class SummaryJobs:
             recorder.refuse_during_turn("summarize")
             return recorder.fold.state.running.text
 
-    def _asked(self, under_way: Job | None) -> Job | None:
-        """Return a job for what waits, on top of what came of the one that was under way.
+    def _asked(self, tried: Waiting | None) -> _Asked:
+        """Return the job under way, or else one for what waits, on top of what is there.
 
-        What that one was asked for was tried just now. Where more has left since it began, it may
-        have come too late, and there is more to fold in.
+        Args:
+            tried: the last that the job was asked for that was waited for. Where more has left
+                since it began, it may have come too late, and there is more to fold in.
         """
         recorder = self._recorder
         with recorder.lock:
             recorder.refuse_during_turn("summarize")
-            tried = None if under_way is None else self._tried
+            if self.job is not None and self.job.done:
+                tried = self._tried
             self.collect()
+            if self.job is not None:
+                return _Asked(self.job, is_new=False)
             recorder.record(recorder.fold.swap)
             waiting = recorder.fold.state.running.waiting
-            done = self.job is not None or not waiting or waiting[-1] == tried
-            return None if done else self._new_job()
+            done = not waiting or waiting[-1] == tried
+            return _Asked(None if done else self._new_job(), is_new=True)
 
     def _finish(self, before: str) -> bool:
         recorder = self._recorder

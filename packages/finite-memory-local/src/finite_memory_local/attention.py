@@ -117,7 +117,7 @@ def _tiled(mask: Tensor, group: int, dtype: torch.dtype) -> Tensor:
     All layers get the same mask, and the fused attention would make this of it in each of them:
     the mask itself keeps it for the next.
     """
-    wanted = (group, dtype, None if mask.is_inference() else mask._version)
+    wanted = (group, dtype, _version(mask))
     known: tuple[Any, Tensor] | None = getattr(mask, _TILED, None)
     if known is None or known[0] != wanted:
         added = mask
@@ -146,16 +146,35 @@ _CAUSAL = "_finite_memory_causal"
 def mask(**asked: Any) -> Tensor | None:
     """Return the mask that transformers makes for its own fused attention.
 
-    One that hides nothing but later keys says so, as long as it is this very tensor.
+    One that hides nothing but later keys says so, see `is_plain`.
     """
     from transformers.masking_utils import causal_mask_function, sdpa_mask
 
     made: Tensor | None = sdpa_mask(**asked)
     padding = asked.get("attention_mask")
     plain = asked.get("mask_function") is causal_mask_function and asked.get("local_size") is None
-    if made is not None and plain and (padding is None or bool(padding.all())):
-        setattr(made, _CAUSAL, True)
+    if made is None or not plain or not _ends_together(**asked):
+        return made
+    if padding is None or bool(padding.all()):
+        setattr(made, _CAUSAL, _version(made))
     return made
+
+
+def _ends_together(
+    *, q_length: int, kv_length: int, q_offset: Any = 0, kv_offset: int = 0, **_: Any
+) -> bool:
+    """Whether the last query stands at the last key: caches with room to spare have more keys."""
+    return isinstance(q_offset, int) and q_offset + q_length == kv_offset + kv_length
+
+
+def is_plain(mask: Tensor) -> bool:
+    """Whether a mask hides nothing but later keys: this very tensor, which nobody has changed."""
+    return hasattr(mask, _CAUSAL) and getattr(mask, _CAUSAL) == _version(mask)
+
+
+def _version(mask: Tensor) -> int | None:
+    """Return what grows with each change of a mask; None where PyTorch does not count them."""
+    return None if mask.is_inference() else mask._version
 
 
 def _is_causal(
@@ -169,7 +188,7 @@ def _is_causal(
     if mask is None:
         plain = query.shape[2] == 1
     else:
-        plain = getattr(mask, _CAUSAL, False) and mask.shape[2:] == (query.shape[2], key.shape[2])
+        plain = is_plain(mask) and mask.shape[2:] == (query.shape[2], key.shape[2])
     return plain and _is_flash(query, key, value)
 
 

@@ -50,7 +50,7 @@ def save(
             f"session {session_id!r} holds no cache that can be saved; it has had no turn, lost "
             "its cache to the cap, or the model's layers hold more than keys and values"
         )
-    tensors = {"ids": torch.tensor(session.ids)}
+    tensors = {"ids": torch.tensor(session.ids, device="cpu")}
     for i, layer in enumerate(session.layers):
         tensors[f"keys.{i}"] = layer.keys.contiguous().cpu()
         tensors[f"values.{i}"] = layer.values.contiguous().cpu()

@@ -41,7 +41,7 @@ Read = Callable[[Sequence[int]], None]
 """Lets the model read ids into the cache."""
 
 
-_NONE = torch.empty(0, dtype=torch.long)
+_NONE = torch.empty(0, dtype=torch.long, device="cpu")
 
 
 class Moved(NamedTuple):
@@ -260,8 +260,8 @@ class Session:
             self.cut_ledger(prefix)
             self._weave(rest, taken, turns, read)
         if not self._exact:
-            known = self._phases_at(torch.arange(prefix))
-            self._phases = torch.cat([known, torch.arange(prefix, prefix + _total(rest))])
+            known = self._phases_at(_range(0, prefix))
+            self._phases = torch.cat([known, _range(prefix, prefix + _total(rest))])
             self._phases[new] = phases
         self.pure = prefix if self.pure is None else min(prefix, self.pure)
         if self.recorder is not None:
@@ -366,7 +366,7 @@ class Session:
     def restore(self, told: Mapping[str, Any], ids: list[int]) -> None:
         """Take over what `to_dict` told, for states that are in the cache already."""
         self.pieces = pieces_from_list(told["pieces"], ids)
-        self._phases = torch.tensor(told["phases"], dtype=torch.long)
+        self._phases = torch.tensor(told["phases"], dtype=torch.long, device="cpu")
         self.pure, self.erasures = told["pure"], told["erasures"]
         self._sink = told["sink"]
         self.replies = {text: tuple(chosen) for text, chosen in told["replies"].items()}
@@ -382,6 +382,11 @@ class Session:
 
 def _length(segment: Segment) -> int:
     return len(segment.ids) if isinstance(segment, Fresh) else segment.end - segment.start
+
+
+def _range(start: int, end: int) -> Tensor:
+    """Return positions; on the CPU, also in a thread that has another default device."""
+    return torch.arange(start, end, device="cpu")
 
 
 def _total(segments: Sequence[Segment]) -> int:
@@ -407,8 +412,8 @@ def _positions(prefix: int, segments: Sequence[Segment]) -> tuple[Tensor, Tensor
     for segment in segments:
         end = at + _length(segment)
         if isinstance(segment, Kept):
-            old.append(torch.arange(segment.start, segment.end))
-            new.append(torch.arange(at, end))
+            old.append(_range(segment.start, segment.end))
+            new.append(_range(at, end))
         at = end
     return torch.cat(old), torch.cat(new)
 

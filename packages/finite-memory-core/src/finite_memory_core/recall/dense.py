@@ -139,12 +139,13 @@ class Dense:
         self._first = 0
 
     def changed(self) -> None:
-        """Let go of what is kept here: something of the session was forgotten.
+        """Let go of what is kept here: something of the session was forgotten, or it began anew.
 
         A store that keeps vectors sees to them itself.
         """
-        if self._keeps:
-            with self._source.lock:
+        with self._source.lock:
+            self._forget_bits()
+            if self._keeps:
                 self.vectors.restart("")
 
     # -- computing vectors ----------------------------------------------------------------------

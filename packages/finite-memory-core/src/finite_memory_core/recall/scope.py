@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_TOGETHER = 100
 """No more sessions than this are searched with the asking one: the newest of the scope."""
+_ENDS = 4
+"""So many messages at either end tell whether a session is still the one that was indexed."""
 
 
 class Part(NamedTuple):
@@ -104,7 +106,7 @@ class _Opened(NamedTuple):
     Attributes:
         archive: it.
         forgotten: the last time that something was forgotten, when it was opened.
-        ends: the first and the last message that are indexed.
+        ends: the first and the last messages that are indexed.
     """
 
     archive: Archive
@@ -192,10 +194,12 @@ class ScopedArchive(Archive):
         parts = []
         for head in heads:
             opened = self._others[head.id] = self._opened(head, known.get(head.id))
+            is_ours = isinstance(opened.archive.source, InMemoryIndex)  # to ask others takes long
+            before = opened.archive.source.size if is_ours else 0
             indexed = opened.archive.caught_up(head.version.messages)
             if head.id not in known:
                 opened.archive.source.keep()  # or every process would index a short session anew
-            if isinstance(opened.archive.source, InMemoryIndex):
+            if is_ours and before < indexed:
                 self._others[head.id] = opened._replace(ends=self._ends(opened.archive))
             parts.append(Part(opened.archive.source, indexed))
         own = self.caught_up(stop)
@@ -222,12 +226,14 @@ class ScopedArchive(Archive):
         return Archive(self._store, session_id, index, dense)
 
     def _ends(self, archive: Archive) -> Mapping[int, Counted]:
-        """Return the first and the last message that are indexed, as they stand there now.
+        """Return the first and the last messages that are indexed, as they stand there now.
 
-        A session that was deleted and begun anew under its name has another last one there.
+        A session that was deleted and begun anew under its name has others there: the same
+        instructions and the same thanks may be, the same questions between them hardly.
         """
         size = archive.source.size
-        return self._store.pick(archive.session_id, sorted({0, size - 1}) if size else ())
+        looked_at = {*range(min(_ENDS, size)), *range(max(0, size - _ENDS), size)}
+        return self._store.pick(archive.session_id, sorted(looked_at))
 
     def _epoch(self) -> object:
         return [(part.source, part.source.epoch) for part in self._joined.parts]
