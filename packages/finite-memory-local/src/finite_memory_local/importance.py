@@ -119,7 +119,7 @@ def attention(session: Session, count: int) -> Tensor:
     layers = session.layers
     if not seen or not layers:
         raise CannotDecide("no query was seen since the cache was last changed")
-    total = torch.zeros(session.held)
+    total = torch.zeros(session.held, device="cpu")
     with torch.no_grad():
         for number, last in seen.items():
             keys = layers[number].keys[0]
