@@ -40,9 +40,10 @@ def check(api: str, body: bytes) -> Any:
     if api == "gemini":
         _gemini(data)
         return data
-    kind = "Streaming" if data.get("stream") else "NonStreaming"
     if api == "openai-embeddings":
-        kind = ""
+        _walk(_adapter(api, "").validate_python(data))
+        return data
+    kind = "Streaming" if data.get("stream") else "NonStreaming"
     _walk(_adapter(api, kind).validate_python(_as_old(data)))
     return data
 
