@@ -15,7 +15,12 @@ from transformers.masking_utils import (
     sliding_window_causal_mask_function,
 )
 
+from finite_memory_core import Message
+from finite_memory_local import attention
 from finite_memory_local.attention import attend, causal, is_plain, mask
+
+from .test_exact import said
+from .test_shift import shifting, talk
 
 
 def expected(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -96,3 +101,25 @@ def test_such_a_mask_is_what_it_was() -> None:
     assert made is not None
     assert own is not None
     assert torch.equal(made, own)
+
+
+def test_a_new_turn_behind_a_kept_cache_has_such_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the fastest function would never be called, and nothing but time would say so."""
+    seen: list[tuple[int, bool]] = []
+    plain = attention._is_causal
+
+    def watched(
+        query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
+    ) -> bool:
+        if mask is not None:
+            seen.append((query.shape[2], is_plain(mask) and mask.shape[3] == key.shape[2]))
+        return plain(query, key, value, mask, kwargs)
+
+    backend = shifting()
+    held = talk(backend, 3)
+    monkeypatch.setattr(attention, "_is_causal", watched)
+    del held[1:3]
+    said(backend, *held, Message.user("And now?"))
+    assert backend.cache_stats.shifted > 0
+    assert seen
+    assert all(count > 1 and is_the_plain_one for count, is_the_plain_one in seen)
