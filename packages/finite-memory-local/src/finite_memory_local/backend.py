@@ -27,6 +27,7 @@ from finite_memory_core import (
 from .ledger import Piece, Span, ids_of
 from .stats import CacheStats
 from .tally import Tally
+from .teams import dismiss
 from .toolcalls import ToolCalls
 from .worker import Wanted, Worker
 
@@ -174,6 +175,7 @@ class HuggingFaceBackend(Backend):
             self._fall_back("", "kv='off': every context is read anew", found.why_not or "")
         elif self.kv == "shift" and not found.shift:
             self._fall_back("", "kv='exact'", found.why_not or "")
+        dismiss()  # whoever builds a backend need not be who asks for replies
         return found
 
     # -- what it does ----------------------------------------------------------------------------
@@ -185,6 +187,7 @@ class HuggingFaceBackend(Backend):
             ContextOverflowError: the context is longer than the model's window.
             BackendError: the template refuses it, the model failed, or memory ran out.
         """
+        dismiss()  # the helpers of whoever waits would slow down those of the reply
         yield from Worker[Delta](lambda emit, wanted: self._reply(context, emit, wanted)).items()
 
     def scorer(self, session_id: str | None = None, *, queries: int = 32) -> AttentionScorer:

@@ -1,0 +1,39 @@
+"""PyTorch's helpers on a CPU, and replies that are made in a thread of their own.
+
+Each thread that computes gets a team of helpers by OpenMP, and keeps it. As soon as the teams of a
+process have more threads than the machine has CPUs, GNU's OpenMP, which PyTorch brings on Linux,
+lets helpers sleep between two operations instead of waiting a moment for the next, and waking them
+costs more than most operations of a token take. On two CPUs that is the case as soon as two threads
+have computed: whoever loaded the model, and the one that makes a reply.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+_SOFT = 1
+"""`omp_pause_soft`: settings, such as the number of threads, stay."""
+
+
+def dismiss() -> bool:
+    """Let the calling thread's helpers go; its next operation brings them back, in some 0.1 ms.
+
+    By `omp_pause_resource_all` of OpenMP 5.0, section 3.2.44, if the process has one that everybody
+    sees. Where it has none (macOS, Windows), other rules hold, and nothing happens.
+
+    Returns:
+        Whether there are no helpers now.
+    """
+    pause = _pause()
+    return pause is not None and pause(_SOFT) == 0
+
+
+@cache
+def _pause() -> Any:
+    """Return the function, or None."""
+    try:
+        return getattr(ctypes.CDLL(None), "omp_pause_resource_all", None)
+    except (OSError, TypeError):  # Windows knows no library of everybody
+        return None
