@@ -123,3 +123,37 @@ def test_a_new_turn_behind_a_kept_cache_has_such_a_mask(monkeypatch: pytest.Monk
     assert backend.cache_stats.shifted > 0
     assert seen
     assert all(count > 1 and is_the_plain_one for count, is_the_plain_one in seen)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(6, 2), (4, 1)])
+@pytest.mark.parametrize(("count", "scaling"), [(2, None), (31, 0.3)])
+def test_few_rows_behind_many_keys_come_to_the_same(
+    heads: int, kv_heads: int, count: int, scaling: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whole products where the mask hides nothing but later keys, else by the fused function."""
+    tokens, dim, called = 2_100, 16, []
+    whole = attention.few
+
+    def watched(*args: Any) -> Tensor:
+        called.append(args[0].shape)
+        return whole(*args)
+
+    monkeypatch.setattr(attention, "few", watched)
+    asked: dict[str, Any] = {
+        "batch_size": 1, "q_length": count, "kv_length": tokens, "q_offset": tokens - count,
+        "kv_offset": 0, "allow_is_causal_skip": True,
+    }  # fmt: skip
+    window = sliding_window_causal_mask_function(50)
+    plain = mask(**asked, mask_function=causal_mask_function)
+    narrow = mask(**asked, mask_function=window, local_size=50)
+    module = SimpleNamespace(layer_idx=0)
+    for seen, takes in ((plain, True), (plain, True), (narrow, False)):
+        assert seen is not None
+        query = torch.randn(1, heads, count, dim)
+        # as a cache hands them over: the beginning of a buffer with room to grow
+        key, value = torch.randn(2, 1, kv_heads, tokens + 40, dim)[..., :tokens, :]
+        called.clear()
+        made, _ = attend(module, query, key, value, seen, scaling=scaling)
+        scale = 1.0 if scaling is None else scaling * dim**0.5
+        torch.testing.assert_close(made, expected(scale * query, key, value, seen))
+        assert called == [(1, kv_heads, heads // kv_heads * count, dim)] * takes
