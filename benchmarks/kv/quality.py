@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy, kl_div
 
-from benchmarks.kv import world
+from benchmarks.kv import sinks, world
 from benchmarks.tables import Table
 from finite_memory_core import Chat, Context, Importance, Memory, Message
 from finite_memory_local import HuggingFaceBackend
@@ -32,9 +32,9 @@ _NOTED = re.compile(r"\bnote (\w+) (\w+)")
 POLICIES = ("sliding", "importance", "semantic", "rolling_summary", "hybrid", "attention")
 
 
-def backend(kv: str, **options: Any) -> HuggingFaceBackend:
-    """Return the small model behind the backend."""
-    return HuggingFaceBackend(MODEL, kv=kv, do_sample=False, max_new_tokens=4, **options)
+def backend(kv: str, model: Path = MODEL, **options: Any) -> HuggingFaceBackend:
+    """Return a small model behind the backend."""
+    return HuggingFaceBackend(model, kv=kv, do_sample=False, max_new_tokens=4, **options)
 
 
 def tables(seeds: int, budgets: int) -> Iterator[Table]:
@@ -42,7 +42,8 @@ def tables(seeds: int, budgets: int) -> Iterator[Table]:
     yield by_policy(seeds)
     yield from by_evictions(2 * seeds)
     yield by_distance(2 * seeds)
-    yield perplexity(budgets)
+    yield perplexity(budgets, MODEL, "the model of the tables above")
+    yield perplexity(budgets, sinks.MODEL, "a model that leans on its first token")
 
 
 def _facts(messages: Sequence[Message]) -> list[world.Fact]:
@@ -358,33 +359,32 @@ TURN = 13
 """Tokens of a turn of small talk."""
 
 
-def perplexity(times: int) -> Table:
+def perplexity(times: int, model: Path, which: str) -> Table:
     """Return the perplexity of small talk over a stream of `times` budgets."""
     rows = []
-    for name, sinks, read_again in (
+    for name, kept, read_again in (
         ("moved, 4 sinks", 4, False), ("moved, no sinks", 0, False), ("read anew", 0, True),
     ):  # fmt: skip
-        losses = _stream(times * BUDGET, sinks, read_again)
+        losses = stream(model, times * BUDGET, kept, read_again)
         tenth = len(losses) // 10
         parts = [exp(mean(losses[i * tenth : (i + 1) * tenth])) for i in (0, 4, 9)]
         rows.append([name, *(f"{part:.2f}" for part in parts)])
     return Table(
-        f"Perplexity of small talk over {times} budgets of {BUDGET} tokens",
+        f"Perplexity of small talk over {times} budgets of {BUDGET} tokens, {which}",
         ["cache", "first tenth", "fifth", "last"],
         rows,
-        [(f"Turns of small talk; the oldest quarter leaves whenever the budget is full, the first "
-         "token of all with it unless it is a sink. `read anew` reads what stays. A model that "
-         "leans on a sink gives its first token most of the attention (in StreamingLLM's models "
-         "more than half, beyond the first layers); this one gives it, layer by layer, "
-         f"{', '.join(f'{share:.0%}' for share in first_token())}, where evenly shared attention "
-         f"would be {1 / BUDGET:.1%}.")],
+        [("Turns of small talk behind the token that begins every text; the oldest quarter leaves "
+         "whenever the budget is full, the first token of all with it unless it is a sink. `read "
+         "anew` reads what stays, behind the first token. That token gets, layer by layer, "
+         f"{', '.join(f'{share:.0%}' for share in first_token(model))} of the attention in this "
+         f"model; evenly shared it would be {1 / BUDGET:.1%}.")],
     )  # fmt: skip
 
 
 @torch.no_grad()
-def first_token() -> list[float]:
+def first_token(model: Path) -> list[float]:
     """Return the share of attention that the first token gets in a full budget, by layer."""
-    made, rng, recorder = backend("shift"), random.Random(1), Recorder(64)
+    made, rng, recorder = backend("shift", model), random.Random(1), Recorder(64)
     talk = [world.IDS[word] for word in world.talk(rng, BUDGET - 1).split()]
     cache: Any = made.capability.new_cache(made.model)
     with attending(made.model, is_ours=True), recording(recorder):
@@ -396,23 +396,24 @@ def first_token() -> list[float]:
 
 
 @torch.no_grad()
-def _stream(tokens: int, sinks: int, read_again: bool) -> list[float]:
-    made = backend("exact" if read_again else "shift", sinks=sinks)
+def stream(model: Path, tokens: int, kept: int, read_again: bool) -> list[float]:
+    """Return the loss of each turn of a stream, by a cache that is moved or read again."""
+    made = backend("exact" if read_again else "shift", model, sinks=kept)
     session = made._session("s")
     rng = random.Random(0)
+    begins = [Piece((world.IDS["<s>"],))]
     pieces: list[Piece] = []
     losses: list[float] = []
     last: torch.Tensor | None = None
     session.cache = made.capability.new_cache(made.model)
-    for start in range(0, tokens, TURN):
+    for _ in range(0, tokens, TURN):
         said = [world.IDS[word] for word in world.talk(rng, 8).split()]
         ids = [world.USER, *said, world.END, world.BOT, world.IDS["ok"], world.END]
-        if not start:
-            ids = [world.IDS["<s>"], *ids]
-        if sum(len(p.ids) for p in pieces) + TURN > BUDGET:
+        if 1 + sum(len(p.ids) for p in pieces) + TURN > BUDGET:
             pieces = pieces[BUDGET // 4 // TURN :]
+            begins = begins if read_again else []
         pieces.append(Piece(tuple(ids)))
-        plan = session.plan(pieces, not read_again, 0)
+        plan = session.plan([*begins, *pieces], not read_again, 0)
         _follow(made, session, plan)
         rest = [i for p in plan.pieces for i in p.ids][session.held :]
         out = made.model(input_ids=torch.tensor([rest]), cache=session.cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,14 @@ SAID = "And the plums of Turin, {:05d}?"
 """32 tokens, with what the template puts around it."""
 ANSWER = "So, so. "
 MODES = ("off", "exact", "shift")
+LOW_WATER = 0.95
+"""Where evictions stop: a full budget is to be full, and leaving little costs little in a cache."""
+_TOKEN = re.compile(r"w\d+\.|.", re.DOTALL)
+
+
+def _count(text: str) -> int:
+    """Count as `shapes.tokenizer` does, words that a random model says among them."""
+    return len(_TOKEN.findall(text))
 
 
 @dataclass(slots=True)
@@ -91,8 +100,8 @@ def tables(
             model, tokenizer=coder, kv=kv, max_new_tokens=REPLY, min_new_tokens=REPLY,
             do_sample=False,
         )  # fmt: skip
-        memory = Memory(budget, policy=policy, reserve=16, recall=None, low_water=0.75,
-                        counter=lambda text: len(text.encode()))  # fmt: skip
+        memory = Memory(budget, policy=policy, reserve=16, recall=None, low_water=LOW_WATER,
+                        counter=_count)  # fmt: skip
         held[kv] = _Turns(Chat(backend, memory), backend)
     number = max(one.fill(budget - 200) for one in held.values())
     counted = 0
@@ -102,7 +111,10 @@ def tables(
             one.take(SAID.format(number), counts)
         number, counted = number + 1, counted + counts
     name = f"{shape} shape{'' if layers is None else f' with {layers} layers'}"
-    title = f"A full budget of {budget:,} tokens, {name}, policy {policy}, {turns} turns"
+    title = (
+        f"A full budget of {budget:,} tokens, down to {LOW_WATER:.0%} at an eviction, {name}, "
+        f"policy {policy}, {turns} turns"
+    )
     yield _ours(held, title, f"{dtype}, {device}")
     asked = peers.Asked(
         shape=shapes.fields(shape, layers), budget=budget, reply=REPLY, turns=turns,
