@@ -7,8 +7,6 @@
     python benchmarks/kv/run.py --quick                  # a look, on a small shape
     python benchmarks/kv/run.py speed --contexts 4096 8192 --dtypes float32 bfloat16
     python benchmarks/kv/run.py speed --shape Llama-3-8B --device cuda --contexts 32768
-
-Set OMP_WAIT_POLICY=PASSIVE on a machine that does other things too.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ PER_MESSAGE = 64
 """Tokens of a message, with what the template puts around it."""
 NEW = 32
 """Tokens of a new turn."""
+TURNS = 3
+"""New turns for each context that is read anew: a conversation has more than one."""
 
 
 def context(*messages: Message) -> Context:
@@ -140,9 +142,10 @@ class Bench:
         seen: dict[str, list[float]] = {k: [] for k in ("plain", "plain turn", "ours", "turn")}
         for _ in range(self.repeats):
             seen["plain"].append(self._plain(ids, 1)[0])
-            first, rest = self._ours(out)
-            seen["ours"].append(first)
-            seen["turn"].append(first + rest)
+            for _ in range(TURNS):
+                first, rest = self._ours(out)
+                seen["ours"].append(first)
+                seen["turn"].append(first + rest)
         seen["plain turn"].append(self._plain(ids, out)[-1])
         return {name: median(values) for name, values in seen.items()}
 

@@ -23,6 +23,10 @@ ANSWER = "So, so. "
 MODES = ("off", "exact", "shift")
 LOW_WATER = 0.95
 """Where evictions stop: a full budget is to be full, and leaving little costs little in a cache."""
+TURNS = 10
+"""In a row, before another mode has its own: none finds caches full of what the others left."""
+PEERS = 40
+"""Turns of a peer, at most: one of them takes seconds for each."""
 _TOKEN = re.compile(r"w\d+\.|.", re.DOTALL)
 
 
@@ -104,12 +108,14 @@ def tables(
                         counter=_count)  # fmt: skip
         held[kv] = _Turns(Chat(backend, memory), backend)
     number = max(one.fill(budget - 200) for one in held.values())
-    counted = 0
-    while counted < turns:
-        counts = held["off"].evictions > 0
+    while not held["off"].evictions:  # the memory fills up; that is not counted
         for one in held.values():
-            one.take(SAID.format(number), counts)
-        number, counted = number + 1, counted + counts
+            one.take(SAID.format(number), counts=False)
+        number += 1
+    for start in range(number, number + turns, TURNS):
+        for one in held.values():
+            for i in range(start, min(start + TURNS, number + turns)):
+                one.take(SAID.format(i), counts=True)
     name = f"{shape} shape{'' if layers is None else f' with {layers} layers'}"
     title = (
         f"A full budget of {budget:,} tokens, down to {LOW_WATER:.0%} at an eviction, {name}, "
@@ -117,7 +123,7 @@ def tables(
     )
     yield _ours(held, title, f"{dtype}, {device}")
     asked = peers.Asked(
-        shape=shapes.fields(shape, layers), budget=budget, reply=REPLY, turns=turns,
+        shape=shapes.fields(shape, layers), budget=budget, reply=REPLY, turns=min(turns, PEERS),
         turn=len(coder(SAID.format(0)).input_ids) + 2, threads=torch.get_num_threads(),
     )  # fmt: skip
     if device == "cpu" and dtype == "float32":
@@ -141,7 +147,7 @@ def _ours(held: dict[str, _Turns], title: str, where: str) -> Table:
          "the same in CPU time", "an evicting turn beside others", "hits", "tokens read a turn",
          "moving, an eviction"],
         rows,
-        [(f"{where}, {REPLY} tokens a reply; the three take turns. Times are the whole "
+        [(f"{where}, {REPLY} tokens a reply; {TURNS} turns of each in turn. Times are the whole "
          "turn's, the memory's own work included. Resident at the end: "
          f"{resident_bytes() / 2**20:,.0f} MiB for all three.")],
     )  # fmt: skip
@@ -162,7 +168,8 @@ def _beside(held: dict[str, _Turns], found: Iterator[peers.Found], budget: int) 
          "what can leave"],
         rows,
         [("Each against its own reading of the whole context, in the same run: same shape, random "
-         "weights, float32, the same lengths of turns and replies, each in its own environment.")],
+         "weights, float32, the same lengths of turns and replies, each in its own environment; "
+         f"of the others at most {PEERS} turns.")],
     )  # fmt: skip
 
 
