@@ -135,6 +135,24 @@ class Bench:
         first = (after.prefill_ms - before.prefill_ms) / 1e3
         return first, (after.decode_ms - before.decode_ms) / 1e3
 
+    def possible(self) -> tuple[float, float, float]:
+        """Return what the hardware would allow.
+
+        Returns:
+            How many times as much arithmetic a whole reading is as a new turn; GB that a token of
+            decoding reads, weights and cache; the milliseconds that summing so much memory takes.
+        """
+        layers = self.model.config.num_hidden_layers
+        pair = 4 * layers * self.model.config.hidden_size  # operations for a query and a key
+        token = 2 * sum(p.numel() for p in self.model.model.layers.parameters())
+        whole = self.tokens * token + pair * self.tokens**2 / 2
+        head = self.model.lm_head.weight
+        read = sum(p.nbytes for p in self.model.model.layers.parameters()) + head.nbytes
+        read += self.session.nbytes
+        memory = torch.ones(max(read, 2**30) // 4, device=self.model.device)
+        seconds = median(self._time(memory.sum) for _ in range(5)) * read / memory.nbytes
+        return whole / (NEW * token + pair * NEW * self.tokens), read / 1e9, 1e3 * seconds
+
     def turns(self, out: int) -> dict[str, float]:
         """Measure a new turn, ours beside transformers' without reuse."""
         ids = [*self.session.ids[: self.committed], *self.session.ids[:NEW]]
@@ -243,6 +261,7 @@ def _ms(seconds: float) -> str:
 def table(shape: str, tokens: int, dtype: str, repeats: int, device: str) -> Table:
     """Measure one context length in one dtype."""
     bench = Bench(shape, getattr(torch, dtype), tokens, repeats, device)
+    arithmetic, read, reading = bench.possible()
     rows: list[list[str]] = []
 
     def add(what: str, slow: float, fast: float, ratio: str | None = None) -> None:
@@ -268,7 +287,9 @@ def table(shape: str, tokens: int, dtype: str, repeats: int, device: str) -> Tab
         ["what", "compared with", "here", "ratio"],
         rows,
         [(f"Random weights; medians of {repeats}, in turn; {device}, "
-         f"{torch.get_num_threads()} threads.")],
+         f"{torch.get_num_threads()} threads. The whole reading is {arithmetic:.0f} times the "
+         "arithmetic of the new turn; a token of decoding reads "
+         f"{read:.2f} GB of weights and cache, which takes {reading:.0f} ms here.")],
     )  # fmt: skip
 
 
