@@ -127,6 +127,7 @@ def test_a_new_turn_behind_a_kept_cache_has_such_a_mask(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(6, 2), (4, 1)])
 @pytest.mark.parametrize(("count", "scaling"), [(2, None), (31, 0.3)])
+@torch.no_grad()
 def test_few_rows_behind_many_keys_come_to_the_same(
     heads: int, kv_heads: int, count: int, scaling: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +148,9 @@ def test_few_rows_behind_many_keys_come_to_the_same(
     plain = mask(**asked, mask_function=causal_mask_function)
     narrow = mask(**asked, mask_function=window, local_size=50)
     module = SimpleNamespace(layer_idx=0)
-    for seen, takes in ((plain, True), (plain, True), (narrow, False)):
+    with torch.inference_mode():
+        uncounted = mask(**asked, mask_function=causal_mask_function)
+    for seen, takes in ((plain, True), (plain, True), (narrow, False), (uncounted, False)):
         assert seen is not None
         query = torch.randn(1, heads, count, dim)
         # as a cache hands them over: the beginning of a buffer with room to grow
@@ -157,3 +160,16 @@ def test_few_rows_behind_many_keys_come_to_the_same(
         scale = 1.0 if scaling is None else scaling * dim**0.5
         torch.testing.assert_close(made, expected(scale * query, key, value, seen))
         assert called == [(1, kv_heads, heads // kv_heads * count, dim)] * takes
+
+
+def test_a_model_that_is_trained_gets_gradients() -> None:
+    """Products that are written in place have none, so they are not used there."""
+    tokens, count = 2_100, 3
+    seen = mask(
+        batch_size=1, q_length=count, kv_length=tokens, q_offset=tokens - count, kv_offset=0,
+        mask_function=causal_mask_function, allow_is_causal_skip=True,
+    )  # fmt: skip
+    query = torch.randn(1, 4, count, 16, requires_grad=True)
+    key, value = torch.randn(2, 1, 2, tokens, 16)
+    attend(SimpleNamespace(layer_idx=0), query, key, value, seen)[0].sum().backward()  # type: ignore[no-untyped-call]
+    assert query.grad is not None

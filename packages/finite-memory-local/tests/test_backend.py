@@ -206,6 +206,19 @@ def test_sessions_do_not_mix() -> None:
     assert both.cache_stats.hit_share > 0.1
 
 
+def test_a_special_token_that_is_a_stop_string_ends_a_reply() -> None:
+    """It is in no text that is looked at for stop strings."""
+    own, coder = model(), tokenizer()
+    start = coder.convert_tokens_to_ids("<|im_start|>")
+    others = [i for i in range(own.config.vocab_size) if i != start]
+    made = backend(
+        model=own, stop_strings=["<|im_start|>"], suppress_tokens=others, min_new_tokens=None
+    )
+    *_, last = made.stream(context(Message.user("Hello")))
+    assert last.usage is not None
+    assert ("stop", 1) == (last.finish, last.usage.output_tokens)
+
+
 def test_sampling_is_transformers_own() -> None:
     """Its settings are taken, and a seed makes a reply repeat."""
     made = backend(do_sample=True, temperature=2.0, seed=7)

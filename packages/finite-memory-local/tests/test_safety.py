@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -238,6 +239,57 @@ def test_a_fallback_is_said_once() -> None:
     said(made, *held, QUESTION)
     assert ["kv='exact'"] == [f.what for f in made.cache_stats.fallbacks]
     assert 1 == len(events)
+
+
+def test_an_observer_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The others hear of it, and the stats say that one did not."""
+    events: list[MemoryEvent] = []
+
+    def broken(event: MemoryEvent) -> None:
+        raise RuntimeError("no")
+
+    made = backend("shift", model=model("GPT-2"), observers=[broken, events.append])
+    assert said(made, QUESTION).text
+    assert 1 == len(events)
+    assert "broken" in caplog.text
+    assert any("not heard" in f.what and "'no'" in f.why for f in made.cache_stats.fallbacks)
+    with pytest.raises(ConfigError, match="observers"):
+        backend(observers=5)
+
+
+def test_moved_states_are_nothing_to_an_exact_cache(tmp_path: Path) -> None:
+    """A session that was saved after a shift is read again from where that began."""
+    shifted = backend("shift")
+    held = talk(shifted, 4)
+    del held[1:4]
+    held += [QUESTION, said(shifted, *held, QUESTION)]
+    shifted.save_cache("s", tmp_path / "cache")
+    made = backend(model=shifted.model)
+    made.load_cache("s", tmp_path / "cache")
+    pure = made._sessions["s"].pure
+    assert pure is not None
+    assert pure < len(made._sessions["s"].ids)
+    expect_fresh(made, [*held, Message.user("Go on.")])
+    assert made.cache_stats.reused <= pure
+
+
+def test_seeded_replies_of_two_models_take_turns() -> None:
+    """Each is what it is alone: the random state is one for all models."""
+    options: dict[str, Any] = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 30}
+    pair = [backend(model=model(seed=i), seed=i, **options) for i in range(2)]
+    alone = [said(one, QUESTION).text for one in pair]
+    for _ in range(3):
+        texts = ["", ""]
+
+        def say(i: int, texts: list[str] = texts) -> None:
+            texts[i] = said(pair[i], QUESTION).text
+
+        threads = [Thread(target=say, args=(i,)) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert alone == texts
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -55,6 +55,24 @@ for _ in range(2):
 """
 
 
+FORKING = """
+import os, signal, torch
+from families import context, model, tokenizer
+from finite_memory_core import Message
+from finite_memory_local import HuggingFaceBackend
+
+torch.set_num_threads(3)
+backend = HuggingFaceBackend(model("Llama"), tokenizer=tokenizer(), max_new_tokens=4)
+torch.ones(10**7).sum()
+child = os.fork()
+if not child:
+    signal.alarm(240)
+    assert list(backend.stream(context(Message.user("Who am I?"))))
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0, "the child ended badly, or never"
+"""
+
+
 def run(code: str) -> None:
     """Run it in a fresh process, whose threads are its own."""
     beside = Path(__file__).resolve().parent
@@ -72,3 +90,8 @@ def test_helpers_leave_and_come_back() -> None:
 def test_whoever_asks_for_a_reply_keeps_no_helpers_meanwhile() -> None:
     """Else the process has more than CPUs, and those of the reply fall asleep: see `teams`."""
     run(REPLYING)
+
+
+def test_a_forked_process_waits_for_no_helpers_of_its_parent() -> None:
+    """They are not there, and whoever lets them go would wait for them to go."""
+    run(FORKING)

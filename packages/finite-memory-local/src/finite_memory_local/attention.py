@@ -121,6 +121,7 @@ def _are_few(packed: Tensor, key: Tensor, mask: Tensor) -> bool:
     return (
         packed.dtype == torch.float32
         and packed.shape[0] == 1
+        and not torch.is_grad_enabled()  # products that are written in place have no gradient
         and rows <= _FEW
         and _MANY <= tokens <= _PRODUCTS // rows
         and mask.shape[3] == tokens
@@ -212,8 +213,9 @@ def mask(**asked: Any) -> Tensor | None:
     plain = asked.get("mask_function") is causal_mask_function and asked.get("local_size") is None
     if made is None or not plain or not _ends_together(**asked):
         return made
-    if padding is None or bool(padding.all()):
-        setattr(made, _CAUSAL, _version(made))
+    version = _version(made)
+    if version is not None and (padding is None or bool(padding.all())):
+        setattr(made, _CAUSAL, version)
     return made
 
 

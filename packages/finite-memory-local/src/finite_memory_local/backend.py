@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from finite_memory_core import (
     Observer,
     Usage,
 )
+from finite_memory_core.checking import callables
 
 from .ledger import Piece, Span, ids_of
 from .stats import CacheStats
@@ -68,8 +70,11 @@ class HuggingFaceBackend(Backend):
         cache_bytes: the most bytes that the caches of all sessions may hold; None for no limit.
             Above it the session that was not used for the longest loses its own: to CPU memory
             where the model is elsewhere, which then holds as much again at most, else altogether.
-            One that is in use is never taken.
-        seed: samples every reply from this seed; None for torch's random state.
+            One that is in use is never taken, nor the one that was used last, which may be above
+            it alone: its next turn is the likeliest.
+        seed: samples every reply from this seed; None for torch's random state. Replies from seeds
+            are made one at a time in a process, and are the same again if nothing else samples
+            meanwhile.
         observers: hear of fallbacks, as `FellBack` events.
         options: fields of transformers' `GenerationConfig`: ``max_new_tokens=100``,
             ``do_sample=True``, ``temperature=0.7``, ``stop_strings=["###"]``.
@@ -123,7 +128,7 @@ class HuggingFaceBackend(Backend):
         self.cache_bytes = cache_bytes
         self.seed = seed
         self.window = window_of(self.model)
-        self._observers = tuple(observers)
+        self._observers = callables(observers)
         self._lock = lock_of(self.model)  # held while a reply is made; then the session's own
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._tally = Tally()
@@ -148,6 +153,9 @@ class HuggingFaceBackend(Backend):
         if ends is None:
             ends = self.tokenizer.eos_token_id
         known = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+        for id_, token in self.tokenizer.added_tokens_decoder.items():
+            if token.special and token.content in self._stops:  # the text is without it
+                known.append(id_)
         self._settings.eos_token_id = known or None
         if self._settings.pad_token_id is None:
             self._settings.pad_token_id = known[0] if known else 0
@@ -511,12 +519,16 @@ class HuggingFaceBackend(Backend):
         return sum(s.nbytes for s in self._held().values() if s.is_away == away)
 
     def _fall_back(self, session_id: str, what: str, why: str) -> None:
-        """Say once that something is not possible."""
+        """Say once that something is not possible; an observer that fails stops nothing."""
         with self._tally.lock:
             is_new = self._tally.fall_back(what, why)
-        if is_new:
-            for observer in self._observers:
+        for observer in self._observers if is_new else ():
+            try:
                 observer(FellBack(session_id, what, why))
+            except Exception as error:
+                logging.getLogger(__name__).exception("observer %r failed", observer)
+                with self._tally.lock:
+                    self._tally.fall_back("an observer was not heard", f"{observer!r}: {error!r}")
 
     def __repr__(self) -> str:
         return f"HuggingFaceBackend({self.name!r}, kv={self.kv!r})"

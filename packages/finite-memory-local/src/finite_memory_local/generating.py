@@ -263,6 +263,16 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
+    with _SEEDED, _forked(seed):
+        yield
+
+
+_SEEDED = RLock()
+"""Held while something is sampled from a seed: torch has one random state for all models."""
+
+
+@contextmanager
+def _forked(seed: int) -> Iterator[None]:
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)

@@ -162,7 +162,7 @@ class Session:
             return Plan(list(pieces), prefix_plan((), pieces, 0))
         erased = erasures != self.erasures
         if erased or not (shift and self.capability.shift):
-            most = self.length if not erased or self.pure is None else self.pure
+            most = self.length if self.pure is None else self.pure  # moved states are not exact
             segments = prefix_plan(self.pieces, pieces, most)
             if not self.capability.cut and _kept(segments) != self.length:
                 segments = prefix_plan((), pieces, 0)

@@ -10,6 +10,7 @@ have computed: whoever loaded the model, and the one that makes a reply.
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 from typing import Any
 
@@ -21,13 +22,28 @@ def dismiss() -> bool:
     """Let the calling thread's helpers go; its next operation brings them back, in some 0.1 ms.
 
     By `omp_pause_resource_all` of OpenMP 5.0, section 3.2.44, if the process has one that everybody
-    sees. Where it has none (macOS, Windows), other rules hold, and nothing happens.
+    sees. Where it has none (macOS, Windows), other rules hold, and nothing happens; nor in a
+    process that was forked, which would wait without end for helpers of its parent.
 
     Returns:
         Whether there are no helpers now.
     """
+    if _forked:
+        return False
     pause = _pause()
     return pause is not None and pause(_SOFT) == 0
+
+
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked  # noqa: PLW0603  # of the process, as helpers are
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 @cache
