@@ -3,6 +3,7 @@
 The template is rendered once with marks in place of the contents, which shows what it puts around
 each message, and once as it is. Each message is tokenised by itself, with its own header and end,
 and the ids are kept: nothing is tokenised twice, and a reply keeps the ids that the model chose.
+What looks like a special token in names, calls and schemas is marked, and so tokenised as text.
 This module knows nothing of caches; it notices where a template does not keep a message's text.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 from finite_memory_core import BackendError, Message, Role
 
 from .ledger import Piece
+from .specials import Specials
 
 PLAIN = (
     "{{ bos_token or '' }}{% for m in messages %}{{ m['role'] | capitalize }}: {{ m['content'] }}\n"
@@ -76,7 +78,7 @@ class Renderer:
         self.tokenizer = tokenizer
         self.is_plain = not getattr(tokenizer, "chat_template", None)
         self._texts: OrderedDict[str, tuple[int, ...]] = OrderedDict()
-        self._special = sorted(set(tokenizer.all_special_tokens), key=len, reverse=True)
+        self._specials = Specials(tokenizer)
         self._line = self._encode("\n")
         self._leads = self._encode("\nab") != self._line + self._encode("ab")
 
@@ -92,7 +94,8 @@ class Renderer:
                 the tokenizer would make of them.
 
         Raises:
-            BackendError: the template refuses the messages, or one of them is not text.
+            BackendError: the template refuses the messages, or one of them is not text, or it
+                changes text that looks like a special token, so that it cannot stay text.
         """
         try:
             return self._rendered(_as_they_are(messages), tools, replies)
@@ -107,13 +110,20 @@ class Renderer:
             ) from error
 
     def _rendered(
-        self, shape: list[_Shape], tools: Sequence[Mapping[str, Any]], replies: Replies
+        self, told: list[_Shape], tools: Sequence[Mapping[str, Any]], replies: Replies
     ) -> Rendered:
-        text = self._apply([s.plain() for s in shape], tools, opening=True)
+        shape = [replace(s, more=self._specials.mark(s.more)) for s in told]
+        schemas = self._specials.mark(tools)
+        text = self._apply([s.plain() for s in shape], schemas, opening=True)
         marked = [s.marked(i) for i, s in enumerate(shape)]
-        frame = self._apply(marked, tools, opening=True)
-        ended = self._apply(marked, tools, opening=False)
-        parts = _parts(text, frame, ended, shape)
+        frame = self._apply(marked, schemas, opening=True)
+        ended = self._apply(marked, schemas, opening=False)
+        parts = _parts(text, frame, ended, shape, self._specials)
+        if parts is None:  # contents are not told apart, and so marked as all else
+            shape = [replace(s, content=self._specials.mark(s.content)) for s in shape]
+            text = self._apply([s.plain() for s in shape], schemas, opening=True)
+        if shape != told or schemas != list(tools):
+            self._check(text, told, tools)
         if parts is None:
             return Rendered((Piece(self._ids(text)),), Piece((), is_open=True), whole=False)
         opening = text[sum(len(part.text) for part in parts) :]
@@ -122,6 +132,22 @@ class Renderer:
         if start:
             pieces.insert(0, Piece(self._ids(start)))
         return Rendered(tuple(pieces), Piece(self._ids(opening), is_open=True))
+
+    def _check(self, text: str, told: list[_Shape], tools: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse marked text that the template did not leave as it was.
+
+        Raises:
+            BackendError: a special token that somebody wrote could become one.
+        """
+        said = [s.plain() for s in told]
+        if self._specials.unmark(text) == self._apply(said, tools, opening=True):
+            return
+        written = self._specials.first([[s.more for s in told], tools, said])
+        raise BackendError(
+            f"{written!r} has what looks like a special token, and the chat template changes it "
+            "so that it cannot stay text; take it out of the name, the tool call, the schema of "
+            "the tool or the message, or give the tokenizer another chat_template"
+        )
 
     def _without_start(self, parts: list[_Part]) -> tuple[str, list[_Part]]:
         """Return what stands before all messages, whichever is the first, and the parts without."""
@@ -160,9 +186,9 @@ class Renderer:
         chosen = replies.get(part.content) if part.message.role is Role.ASSISTANT else None
         if chosen is not None:
             return self._ids(part.header) + chosen + self._ids(part.end)
-        if any(special in part.content for special in self._special):
+        if self._specials.are_in(part.content):
             # Written by somebody: it must not become a token that ends or begins a message.
-            said = self._encode(part.content, split_special_tokens=True)
+            said = self._encode_inside(part.content, split_special_tokens=True)
             return self._ids(part.header) + said + self._ids(part.end)
         return self._ids(part.text)
 
@@ -170,19 +196,22 @@ class Renderer:
         """Return the ids of `text`, tokenised when it is first seen."""
         ids = self._texts.pop(text, None)
         if ids is None:
-            ids = self._encode_inside(text)
+            ids = ()
+            for i, some in enumerate(self._specials.split(text)):
+                as_text = {"split_special_tokens": True} if i % 2 else {}  # these were marked
+                ids += self._encode_inside(some, **as_text)
         self._texts[text] = ids
         if len(self._texts) > _KNOWN:
             self._texts.popitem(last=False)
         return ids
 
-    def _encode_inside(self, text: str) -> tuple[int, ...]:
+    def _encode_inside(self, text: str, **options: Any) -> tuple[int, ...]:
         """Return the ids of a text that does not stand first, where some tokenizers add a space."""
         if self._leads and text:
-            ids = self._encode("\n" + text)
+            ids = self._encode("\n" + text, **options)
             if ids[: len(self._line)] == self._line:
                 return ids[len(self._line) :]
-        return self._encode(text)
+        return self._encode(text, **options)
 
     def _encode(self, text: str, **options: Any) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False, **options).input_ids)
@@ -273,7 +302,9 @@ def _arguments(text: str) -> Any:
         return text
 
 
-def _parts(text: str, frame: str, ended: str, shapes: Sequence[_Shape]) -> list[_Part] | None:
+def _parts(
+    text: str, frame: str, ended: str, shapes: Sequence[_Shape], specials: Specials
+) -> list[_Part] | None:
     """Tell the messages apart in `text`; None where the template mixes them.
 
     Args:
@@ -281,6 +312,7 @@ def _parts(text: str, frame: str, ended: str, shapes: Sequence[_Shape]) -> list[
         frame: the same with marks in place of the contents.
         ended: the same without the opening of a reply.
         shapes: what the template was told.
+        specials: what may be marked in the three.
     """
     marked = [(i, shape) for i, shape in enumerate(shapes) if shape.content]
     numbers = [str(i) for i, _ in marked]
@@ -292,7 +324,7 @@ def _parts(text: str, frame: str, ended: str, shapes: Sequence[_Shape]) -> list[
         return None
     parts, header = [], glue[0]
     for (_, shape), content, after in zip(marked, contents, glue[1:], strict=True):
-        end = _common_prefix(after, tail[-1])
+        end = specials.before_cut(_common_prefix(after, tail[-1]))
         parts.append(_Part(header, content, end, shape.first))
         header = after[len(end) :]
     return parts
