@@ -71,6 +71,17 @@ def test_what_two_calls_share_is_not_cut_in_a_special_token() -> None:
     check(tokenizer(), both, [*called("{}")[:3], called("{}")[1]])
 
 
+def test_a_message_does_not_end_inside_an_added_token() -> None:
+    """Qwen's <tool_call> is one, and begins as the token does that ends a message without calls."""
+    coder = tokenizer()
+    coder.add_tokens([AddedToken("<tool_call>", special=False, normalized=False)])
+    messages = called("{}")
+    told = [shape.plain() for shape in _as_they_are(messages)]
+    text = coder.apply_chat_template(told, add_generation_prompt=True, tokenize=False)
+    assert "<tool_call>" in text
+    assert coder(text, add_special_tokens=False).input_ids == ids_of(coder, messages)
+
+
 def test_schemas_of_tools_stay_text() -> None:
     """Descriptions, and the names of parameters."""
     hi = [Message.user("Hi")]

@@ -324,7 +324,7 @@ def _parts(
         return None
     parts, header = [], glue[0]
     for (_, shape), content, after in zip(marked, contents, glue[1:], strict=True):
-        end = specials.before_cut(_common_prefix(after, tail[-1]))
+        end = after[: specials.before_cut(after, len(_common_prefix(after, tail[-1])))]
         parts.append(_Part(header, content, end, shape.first))
         header = after[len(end) :]
     return parts

@@ -29,6 +29,8 @@ class Specials:
         self._beginnings = sorted({text[:2] for text in texts})
         self._found = re.compile(either)
         self._marked = re.compile(f"{_OPEN}({either}){_CLOSE}")
+        texts.update(str(token) for token in tokenizer.added_tokens_decoder.values())
+        self._added = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
 
     def are_in(self, text: str) -> bool:
         """Return whether `text` has what looks like a special token."""
@@ -56,11 +58,13 @@ class Specials:
         """Return what stands around the marked ones, and each of them, in turn."""
         return self._marked.split(text)
 
-    def before_cut(self, text: str) -> str:
-        """Return the beginning of a marked text up to the mark that it was cut in, if it was."""
-        last = max((found.end() for found in self._marked.finditer(text)), default=0)
-        cut = text.find(_OPEN, last)
-        return text if cut < 0 else text[:cut]
+    def before_cut(self, text: str, at: int) -> int:
+        """Return where to cut a marked text: at `at`, or before the token or mark it stands in."""
+        for whole in (self._marked, self._added):
+            for found in whole.finditer(text):
+                if found.start() < at < found.end():
+                    at = found.start()
+        return at
 
     def first(self, value: Any) -> str | None:
         """Return the first string in `value` that has one, from a little before it on."""
