@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from finite_memory_core import Block, Chat, Memory, Message
+from finite_memory_core import Block, Chat, Importance, Memory, Message
 from finite_memory_local import HuggingFaceBackend, worker
 from finite_memory_local.layers import KeptLayer
 
@@ -351,6 +351,21 @@ def test_a_thread_that_outlives_the_main_thread_gets_its_reply() -> None:
     said = ended(SERVING)
     assert "whole" in said, said
     assert 100 == said.count("forward")
+
+
+def test_a_scorer_does_not_wait_for_the_reply_of_its_session() -> None:
+    """It may be asked on an event loop; the memory does without it, and says why."""
+    made = shifting(max_new_tokens=4, min_new_tokens=4)
+    memory = Memory(budget=220, policy=Importance(made.scorer()), reserve=8, session_id="s")
+    chat = Chat(made, memory)
+    while not memory.stats.evictions:
+        chat.send("The plum of Ada is red, and her town has a number.")
+    assert {} == memory.stats.fallbacks
+    with replying(made, *memory.context().messages, HELLO, session_id="s") as waited:
+        memory.append(Message.user("And what is the number of her town? " * 4))
+        memory.context()
+    assert [False] == waited
+    assert {"policy": 1} == memory.stats.fallbacks
 
 
 def test_what_waits_in_cpu_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
