@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, nullcontext
 from hashlib import sha256
 from os import PathLike
 from threading import Event
@@ -195,8 +195,20 @@ class HuggingFaceBackend(Backend):
             ContextOverflowError: the context is longer than the model's window.
             BackendError: the template refuses it, the model failed, or memory ran out.
         """
+        yield from self._worker(context).items()
+
+    async def astream(self, context: Context) -> AsyncIterator[Delta]:
+        """See `stream`. Whoever leaves waits, without the event loop, until the reply has ended.
+
+        A reply that is cancelled once more meanwhile is not waited for, and ends by itself.
+        """
+        async with aclosing(self._worker(context).aitems()) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    def _worker(self, context: Context) -> Worker[Delta]:
         dismiss()  # the helpers of whoever waits would slow down those of the reply
-        yield from Worker[Delta](lambda emit, wanted: self._reply(context, emit, wanted)).items()
+        return Worker(lambda emit, wanted: self._reply(context, emit, wanted))
 
     def scorer(self, session_id: str | None = None, *, queries: int = 32) -> AttentionScorer:
         """Return a scorer for `Importance` and `Hybrid`: what the model last attended to.

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .probe import Capability
     from .session import Session
 
+PATIENCE = 0.2
+"""Seconds that a scorer waits for its session; it may be asked on an event loop."""
+
 
 class AttentionScorer:
     """A scorer for core's `Importance` and `Hybrid`, made by `HuggingFaceBackend.scorer`.
@@ -39,14 +42,19 @@ class AttentionScorer:
         """Return a score a block.
 
         Raises:
-            CannotDecide: no cache holds the blocks, or nothing was read since it was changed.
+            CannotDecide: no cache holds the blocks, nothing was read since it was changed, or a
+                reply of its session goes on.
         """
         session = self._holder(blocks)
         if session is None:
             raise CannotDecide(f"no cache holds any of the {len(blocks)} blocks")
-        with session.lock:  # its own reply is waited for, those of others are not
+        if not session.lock.acquire(timeout=PATIENCE):
+            raise CannotDecide("a reply of the session goes on, or one that was left still ends")
+        try:
             found = _places(session, blocks)
             weights = attention(session, self.queries).tolist()
+        finally:
+            session.lock.release()
         if not found:
             raise CannotDecide(f"no cache holds any of the {len(blocks)} blocks any more")
         scores = {i: sum(sum(weights[a:b]) for a, b in where) for i, where in found.items()}
