@@ -37,11 +37,14 @@ def load_model(model: Any, device: str, dtype: Any) -> Any:
 
     name, home, wanted = fspath(model), _device(device), _dtype(dtype)
     try:
-        loaded, told = AutoModelForCausalLM.from_pretrained(
-            name, dtype=wanted, output_loading_info=True
+        both: Any = (
+            AutoModelForCausalLM.from_pretrained(  # transformers types it as the model alone
+                name, dtype=wanted, output_loading_info=True
+            )
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise BackendError(f"model {name!r} cannot be loaded: {_why(name, error)}") from error
+    loaded, told = both
     missing = sorted(told["missing_keys"])  # transformers would leave them random
     if missing:
         raise BackendError(
