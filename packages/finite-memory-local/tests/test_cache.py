@@ -286,6 +286,40 @@ def test_a_file_whose_words_changed_places_is_refused(tmp_path: Any, apart: int)
         made.load_cache("s", path)
 
 
+def test_a_model_with_other_embeddings_is_refused(tmp_path: Any) -> None:
+    """Also where every weight that is sampled is the same; rows that were not read may differ."""
+    made = backend()
+    said(made, Message.user("Hello AAAA BBBB"))
+    path = tmp_path / "cache"
+    made.save_cache("s", path)
+    used = sorted(set(made._sessions["s"].ids))
+    weight = model().get_input_embeddings().weight
+    sampled = {i // weight.shape[1] for i in range(0, weight.numel(), weight.numel() // 16)}
+    row = next(i for i in used if i not in sampled)
+    unused = next(i for i in range(len(weight)) if i not in sampled and i not in used)
+    for changed, is_refused in ((row, True), (unused, False)):
+        other = model()
+        other.get_input_embeddings().weight.data[changed, 3] += 1.0
+        if not is_refused:
+            backend(model=other).load_cache("s", path)
+            continue
+        with pytest.raises(BackendError, match="another model"):
+            backend(model=other).load_cache("s", path)
+
+
+def test_a_cache_that_is_loaded_in_inference_mode_goes_on(tmp_path: Any) -> None:
+    """Turns run in a thread that is not in it, where such states could not be written."""
+    made = shifting()
+    held = talk(made, 2)
+    path = tmp_path / "cache"
+    with torch.inference_mode():
+        made.save_cache("s", path)
+        made.load_cache("s", path)
+    expected = shifting()
+    expected.load_cache("s", path)
+    assert said(expected, *held[:-1]) == said(made, *held[:-1])
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Any) -> None:
     """No folder, or one where the file should be: an error of ours, and no part of a file."""
     made = backend()

@@ -301,7 +301,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "beams": ({"num_beams": 4}, "several caches"),
     "a length of all": ({"max_length": 20}, "max_new_tokens"),
     "a cache": ({"cache_implementation": "static"}, "cache_implementation"),
-    "temperature": ({"do_sample": True, "temperature": -1.0}, "temperature=-1.0"),
+    "temperature": ({"do_sample": True, "temperature": -1.0}, r"temperature.*-1\.0"),
     "unknown option": ({"temprature": 1.0}, "temprature"),
     "no tokens": ({"max_new_tokens": 0}, "max_new_tokens"),
 }

@@ -52,7 +52,8 @@ class HuggingFaceBackend(Backend):
     """Asks a causal language model of transformers, and keeps its KV cache between turns.
 
     Args:
-        model: a name on the hub, a path, or a loaded model, which is used where it is.
+        model: a name on the hub, a path, or a loaded model, which is used where it is, and
+            leaves training (`model.eval()`): dropout would make each reply another one.
         tokenizer: a tokenizer, or its name or path; None for the one beside the model.
         device: where a named model goes: ``"auto"`` for CUDA where there is one, else the CPU.
         dtype: what a named model's weights become: ``"auto"`` for what they are stored in.
@@ -148,7 +149,15 @@ class HuggingFaceBackend(Backend):
     # -- what it is ------------------------------------------------------------------------------
 
     def _end_ids(self) -> frozenset[int]:
-        """Return the ids that end a reply, and settle them and the padding in the settings."""
+        """Return the ids that end a reply, and settle them and the padding in the settings.
+
+        With that the settings are complete.
+
+        Raises:
+            ConfigError: no reply could be made with them.
+        """
+        from .generating import check
+
         ends = self._settings.eos_token_id
         if ends is None:
             ends = self.tokenizer.eos_token_id
@@ -159,6 +168,7 @@ class HuggingFaceBackend(Backend):
         self._settings.eos_token_id = known or None
         if self._settings.pad_token_id is None:
             self._settings.pad_token_id = known[0] if known else 0
+        check(self.model, self._settings, self.seed)
         return frozenset(known)
 
     def _can_attend(self) -> bool:

@@ -20,13 +20,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.cache_utils import Cache
-from transformers.generation.logits_process import (
-    LogitsProcessor,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers.generation.logits_process import LogitsProcessor
 from transformers.generation.stopping_criteria import StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
@@ -50,14 +44,6 @@ _OURS = {
 }
 """What the backend decides, with what to do instead."""
 
-_SAMPLING: dict[str, tuple[Callable[[Any], object], float]] = {
-    "temperature": (TemperatureLogitsWarper, 1.0),
-    "top_k": (TopKLogitsWarper, 0),
-    "top_p": (TopPLogitsWarper, 1.0),
-    "min_p": (MinPLogitsWarper, 0.0),
-}
-"""What checks a setting of sampling, and the value with which `generate` leaves it out."""
-
 
 def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]) -> Any:
     """Return the generation settings: the model's own, then `given`, then `options`.
@@ -66,16 +52,14 @@ def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]
         ConfigError: transformers refuses them, they need several sequences at once, or they are
             what the backend itself decides.
     """
-    for name, instead in _OURS.items():
-        if options.get(name, getattr(given, name, None)) is not None:
-            raise ConfigError(f"{name} cannot be set: {instead}")
+    _check_given(given, options)
     made = deepcopy(given if given is not None else model.generation_config)
     if given is not None:  # where it says nothing, the model's own settings hold, ends and all
         own = model.generation_config.to_dict()
         made.update(**own, defaults_only=True, allow_custom_entries=True)
     try:
         unknown = made.update(**options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"transformers refuses the settings {options!r}: {error}") from error
     if unknown:
         raise ConfigError(
@@ -86,28 +70,94 @@ def settings(model: Any, given: GenerationConfig | None, options: dict[str, Any]
         value = getattr(made, name, None)
         if value not in (only, None):
             raise ConfigError(f"{name}={value!r} needs several caches; pass {name}={only!r}")
-    _check_sampling(made)
-    if isinstance(made.stop_strings, str):
-        made.stop_strings = [made.stop_strings]
+    made.stop_strings = _stop_strings(made.stop_strings)
     made.cache_implementation = None
     made.max_length = None
     made.return_dict_in_generate = False
     return made
 
 
-def _check_sampling(config: GenerationConfig) -> None:
-    """Let transformers refuse now what it would refuse in every turn.
+def _check_given(given: object, options: dict[str, Any]) -> None:
+    """Refuse what transformers takes and stumbles over, and what is not the caller's.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: there is such a setting.
     """
-    for name, (check, neutral) in _SAMPLING.items() if config.do_sample else ():
-        value = getattr(config, name)
-        try:
-            if value is not None and value != neutral:
-                check(value)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"transformers refuses {name}={value!r}: {error}") from error
+    if given is not None and not isinstance(given, GenerationConfig):
+        raise ConfigError(
+            f"generation must be transformers' GenerationConfig, got {given!r:.80}; single fields "
+            "can be passed by their names, such as max_new_tokens=100"
+        )
+    for name in ("max_new_tokens", "min_new_tokens"):
+        tokens = options.get(name, getattr(given, name, None))
+        if tokens is not None and type(tokens) is not int:
+            raise ConfigError(f"{name}={tokens!r} must be a whole number of tokens")
+    for name, instead in _OURS.items():
+        if options.get(name, getattr(given, name, None)) is not None:
+            raise ConfigError(f"{name} cannot be set: {instead}")
+
+
+def _stop_strings(given: Any) -> list[str]:
+    """Return the strings that end a reply, each of which says something."""
+    found = [given] if isinstance(given, str) else given or []
+    if not isinstance(found, list | tuple) or not all(s and isinstance(s, str) for s in found):
+        raise ConfigError(
+            f"stop_strings={given!r:.80} must be a string or a list of strings, none of them "
+            "empty: the empty one would end every reply before it begins"
+        )
+    return list(found)
+
+
+def check(model: Any, config: GenerationConfig, seed: object) -> None:
+    """Let transformers and PyTorch refuse now what they would refuse in every turn.
+
+    `generate` prepares a reply of one token, and hands over to a function of ours where it would
+    begin to read.
+
+    Raises:
+        ConfigError: they do.
+    """
+    try:
+        if seed is not None and type(seed) is not int:
+            raise TypeError("it must be a whole number")
+        if seed is not None:
+            torch.Generator("cpu").manual_seed(seed)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(f"PyTorch takes no seed={seed!r}: {error}") from error
+
+    def stop_here(
+        model: Any,  # noqa: ARG001  # what generate passes
+        input_ids: Tensor,
+        stopping_criteria: StoppingCriteriaList,
+        **kwargs: Any,  # noqa: ARG001
+    ) -> Tensor:
+        stopping_criteria(input_ids, None)
+        return input_ids
+
+    ids = _row([0], device_of(model))
+    try:
+        with lock_of(model), _only_these(model):
+            model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=_for(config, config.max_new_tokens or 1),
+                custom_generate=stop_here,
+            )
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        told = config.to_diff_dict()
+        raise ConfigError(
+            f"transformers refuses the settings: {error}; see its documentation of GenerationConfig"
+            f" for what they can be. All that were given, the model's own among them: {told!r:.500}"
+        ) from error
+
+
+def _for(config: GenerationConfig, tokens: int) -> GenerationConfig:
+    """Return the settings of a reply of at most so many tokens."""
+    config = deepcopy(config)
+    config.max_new_tokens, config.use_cache = tokens, True
+    if config.min_new_tokens is not None:
+        config.min_new_tokens = min(config.min_new_tokens, tokens)
+    return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +198,13 @@ def generate(
     Raises:
         BackendError: the model's logits are not numbers.
     """
-    config = deepcopy(config)
-    config.max_new_tokens, config.use_cache = limits.tokens, True
-    if config.min_new_tokens is not None:
-        config.min_new_tokens = min(config.min_new_tokens, limits.tokens)
     whole = _row(ids, device_of(model))
     kept = {} if cache is None else {"cache": cache}
     with _only_these(model):
         made = model.generate(
             input_ids=whole,
             attention_mask=torch.ones_like(whole),
-            generation_config=config,
+            generation_config=_for(config, limits.tokens),
             logits_processor=LogitsProcessorList([_OnlyNumbers()]),
             stopping_criteria=StoppingCriteriaList([_Stop(limits)]),
             streamer=_Hearing(hear),

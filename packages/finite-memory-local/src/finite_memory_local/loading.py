@@ -15,6 +15,7 @@ _WHAT_TO_DO = (
     "give the path of a folder that has it, download it where there is a network, and for a gated "
     "model accept its terms and log in first (`hf auth login`)"
 )
+_AGAIN = "download or copy them again"
 
 
 def load_model(model: Any, device: str, dtype: Any) -> Any:
@@ -26,19 +27,32 @@ def load_model(model: Any, device: str, dtype: Any) -> Any:
         dtype: ``"auto"`` for what the weights are stored in; or torch's own word.
 
     Raises:
-        BackendError: it cannot be loaded.
-        ConfigError: it is no causal language model.
+        BackendError: it cannot be loaded, or not all of its weights are there.
+        ConfigError: it is no causal language model; there is no such device or dtype.
     """
     if not isinstance(model, str | PathLike):
-        return _checked(model)
+        return _checked(model).eval()
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    name = fspath(model)
+    name, home, wanted = fspath(model), _device(device), _dtype(dtype)
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        both: Any = (
+            AutoModelForCausalLM.from_pretrained(  # transformers types it as the model alone
+                name, dtype=wanted, output_loading_info=True
+            )
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise BackendError(f"model {name!r} cannot be loaded: {_why(name, error)}") from error
-    return _checked(loaded).to(_device(device)).eval()
+    loaded, told = both
+    missing = sorted(told["missing_keys"])  # transformers would leave them random
+    if missing:
+        raise BackendError(
+            f"model {name!r} cannot be loaded: its files lack {len(missing):,} of its weights "
+            f"({', '.join(missing[:3])}{', ...' if missing[3:] else ''}); {_AGAIN}, or give the "
+            "model that they are of"
+        )
+    return _checked(loaded).to(home).eval()
 
 
 def _checked(model: Any) -> Any:
@@ -57,17 +71,42 @@ def _checked(model: Any) -> Any:
     return model
 
 
-def _device(device: str) -> str:
-    if device != "auto":
-        return device
+def _device(device: Any) -> torch.device:
+    """Return where a named model goes: a device that computes, asked before weights are read."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (AssertionError, ImportError, RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"device={device!r} is nothing that PyTorch finds here "
+            f"({str(error).strip().partition(chr(10))[0]}); use 'auto' or 'cpu', or install "
+            "PyTorch for that device"
+        ) from error
+    return found
+
+
+def _dtype(dtype: Any) -> Any:
+    """Return what weights can become."""
+    import torch
+
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype != "auto" and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ConfigError(
+            f"dtype={dtype!r} is nothing that weights can become; use 'auto', or one of PyTorch's "
+            "floating dtypes: 'bfloat16', 'float16', 'float32'"
+        )
+    return dtype
 
 
 def _why(name: str, error: Exception) -> str:
     told = str(error).strip().splitlines()
     first = told[0] if told else type(error).__name__
+    if type(error).__name__ == "SafetensorError":
+        return f"its weights are damaged or cut off ({first}); {_AGAIN}"
     if isinstance(error, OSError):
         where = "there is no such folder here" if not Path(name).exists() else "the folder lacks it"
         return f"{first} ({where}): {_WHAT_TO_DO}"

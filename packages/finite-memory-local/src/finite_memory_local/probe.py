@@ -18,8 +18,10 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
 
+from finite_memory_core import ConfigError
+
 from .layers import KeptLayer
-from .loading import device_of
+from .loading import device_of, window_of
 from .rotation import Rotation
 
 _NEAR, _FAR = 5, (131, 37, 11)
@@ -143,11 +145,21 @@ def examine(model: Any, vocabulary: int, window: int | None) -> Capability:
         model: a causal language model, ready to run.
         vocabulary: how many token ids it knows.
         window: the most positions that it has; None for no end.
+
+    Raises:
+        ConfigError: it is none: what it says depends on what comes later.
     """
     native = DynamicCache(config=model.config)
     plain = (DynamicLayer, DynamicSlidingWindowLayer)
     kept = bool(native.layers) and all(type(layer) in plain for layer in native.layers)
     probe = _Probe(model, device_of(model), vocabulary, window, len(native.layers), kept)
+    if _sees_later(probe):
+        raise ConfigError(
+            f"{type(model).__name__} is no causal language model: with another token behind the "
+            "first one its logits at the first one change, so a reply would depend on what comes "
+            "later; load a model that was trained to go on with a text (BERT and its like have "
+            "is_decoder=True for that)"
+        )
     reuse = _continues(probe)
     if not kept:
         kinds = {type(layer).__name__ for layer in native.layers if type(layer) not in plain}
@@ -159,8 +171,23 @@ def examine(model: Any, vocabulary: int, window: int | None) -> Capability:
     return _shifting(probe)
 
 
+def _sees_later(probe: _Probe) -> bool:
+    """Whether logits depend on later ids. Logits that are no numbers say nothing about it."""
+    if probe.window == 1:
+        return False
+    ids = probe.ids(3)
+    first, other = (
+        probe.model(input_ids=ids[:, [0, later]], use_cache=False).logits[0, 0].float()
+        for later in (1, 2)
+    )
+    tolerance = 1e-4 if probe.model.dtype == torch.float32 else 2e-2
+    return bool((first - other).norm() > tolerance * first.norm())
+
+
 def _continues(probe: _Probe) -> bool:
     """Whether reading in pieces comes to what reading at once does."""
+    if probe.window is not None and probe.window < sum(_PIECES):
+        return False  # beyond its window a model has no positions; on CUDA nothing runs after that
     ids = probe.ids(sum(_PIECES))
     try:
         whole, cache = probe.read(ids, probe.empty()), probe.empty()
@@ -308,11 +335,12 @@ def same_with_ours(model: Any, vocabulary: int) -> bool:
     from .generating import attending
 
     rng = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocabulary, (1, 24), generator=rng).to(device_of(model))
-    whole = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+    count = min(24, window_of(model) or 24)
+    ids = torch.randint(vocabulary, (1, count), generator=rng).to(device_of(model))
+    whole = model(input_ids=ids, use_cache=False).logits[0].float()
     try:
         with attending(model, is_ours=True):
-            ours = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+            ours = model(input_ids=ids, use_cache=False).logits[0].float()
     except ValueError:
         return False
     tolerance = 1e-3 if model.dtype == torch.float32 else 5e-2

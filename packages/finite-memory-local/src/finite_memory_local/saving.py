@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .backend import HuggingFaceBackend
     from .session import Session
 
-_FORMAT = "finite-memory-cache-4"
+_FORMAT = "finite-memory-cache-5"
 _NOT_STATES = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"}
 """Fields of a configuration that say nothing about what the model computes."""
 _SIDE = 128
@@ -61,6 +61,7 @@ def save(
         "format": _FORMAT,
         "belongs": _belongs(backend),
         "ids": _digest(session.ids),
+        "rows": _rows_digest(backend.model, session.ids),
         "source_start": [layer.source_start for layer in session.layers],
     }
     told["checksum"] = _checksum(told, tensors)
@@ -76,6 +77,13 @@ def load(backend: HuggingFaceBackend, path: str | PathLike[str]) -> Session:
     Raises:
         BackendError: there is no such file, it is broken, or it belongs to something else.
     """
+    import torch
+
+    with torch.inference_mode(False):  # the mode of the caller's thread is not that of the turns'
+        return _loaded(backend, path)
+
+
+def _loaded(backend: HuggingFaceBackend, path: str | PathLike[str]) -> Session:
     from safetensors import SafetensorError, safe_open
 
     name = fspath(path)
@@ -95,6 +103,7 @@ def load(backend: HuggingFaceBackend, path: str | PathLike[str]) -> Session:
         ids = tensors["ids"].tolist()
         if _digest(ids) != told["ids"]:
             raise BackendError(f"the tokens in {name!r} are not those that it was saved with")
+        _check_same("model", told["rows"], _rows_digest(backend.model, ids), name)
         session = _restored(backend, told, tensors, ids)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise BackendError(f"{name!r} lacks a part of the saved cache: {error!r}") from error
@@ -124,12 +133,15 @@ def _check(told: dict[str, Any], backend: HuggingFaceBackend, name: str) -> None
     if told.get("format") != _FORMAT:
         raise BackendError(f"{name!r} is no saved cache of this version of finite-memory-local")
     for what, value in _belongs(backend).items():
-        if told["belongs"].get(what) != value:
-            raise BackendError(
-                f"the cache in {name!r} was made with another {what} "
-                f"({told['belongs'].get(what)} there, {value} here); its states mean nothing here, "
-                "so let the next turn read the context anew"
-            )
+        _check_same(what, told["belongs"].get(what), value, name)
+
+
+def _check_same(what: str, there: object, here: str, name: str) -> None:
+    if there != here:
+        raise BackendError(
+            f"the cache in {name!r} was made with another {what} ({there} there, {here} here); its "
+            "states mean nothing here, so let the next turn read the context anew"
+        )
 
 
 def _belongs(backend: HuggingFaceBackend) -> dict[str, str]:
@@ -162,6 +174,15 @@ def _model_digest(model: Any) -> str:
         sample = flat[:: max(1, flat.numel() // 16)].float().tolist()
         digest.update(f"{name} {tuple(weight.shape)} {sample}".encode())
     return digest.hexdigest()[:16]
+
+
+def _rows_digest(model: Any, ids: list[int]) -> str:
+    """Return a digest of the embeddings that were read: a sample of them would miss most rows."""
+    import torch
+
+    weight = model.get_input_embeddings().weight.detach()
+    rows = weight[torch.tensor(sorted(set(ids)), device=weight.device)].contiguous().cpu()
+    return sha256(rows.view(torch.uint8).numpy()).hexdigest()[:16]
 
 
 def _tokenizer_digest(tokenizer: Any) -> str:
