@@ -142,8 +142,8 @@ _THREADS = 4
 def few(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
     """Return the attention of a few rows behind many keys, in float32 on a CPU.
 
-    The fused function works in tiles of 32 rows, in which most of its time is not arithmetic. Whole
-    products are three quarters of it, where they fit into caches.
+    The fused function works in tiles of 32 rows. Whole products take all rows of a key head at
+    once, and are faster where they fit into caches.
 
     Args:
         query: (1, key heads, rows, dim), the rows those of `mask` for each query head of a group.

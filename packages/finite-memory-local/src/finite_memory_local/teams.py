@@ -19,7 +19,7 @@ _SOFT = 1
 
 
 def dismiss() -> bool:
-    """Let the calling thread's helpers go; its next operation brings them back, in some 0.1 ms.
+    """Let the calling thread's helpers go; its next operation brings them back.
 
     By `omp_pause_resource_all` of OpenMP 5.0, section 3.2.44, if the process has one that everybody
     sees. Where it has none (macOS, Windows), other rules hold, and nothing happens; nor in a
